@@ -1,0 +1,1 @@
+//! What numbers say about a classifier: metrics, intervals, confusion, calibration.

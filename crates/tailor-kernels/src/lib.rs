@@ -1,0 +1,1 @@
+//! CPU kernels for small convolutional networks.

@@ -1,0 +1,1 @@
+//! Layers, the model zoo, weights in and out, summaries.
