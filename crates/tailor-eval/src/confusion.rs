@@ -1,0 +1,95 @@
+//! Which class is taken for which.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Predictions;
+
+/// How often images of each true class were given each predicted class: `counts[true][predicted]`, `[K, K]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// Numbers of images, a row for each true class and a column for each predicted one.
+    pub counts: Vec<Vec<usize>>,
+}
+
+/// One kind of mistake: images of `label` that were taken for `predicted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfusedPair {
+    /// The true class.
+    pub label: usize,
+    /// The class that the model gave instead.
+    pub predicted: usize,
+    /// How many images.
+    pub count: usize,
+}
+
+impl Confusion {
+    /// Counts what `predictions` say.
+    pub fn of(predictions: &Predictions) -> Self {
+        let mut counts = vec![vec![0; predictions.classes()]; predictions.classes()];
+        for i in 0..predictions.len() {
+            counts[predictions.label(i)][predictions.predicted(i)] += 1;
+        }
+        Self { counts }
+    }
+
+    /// Number of classes, K.
+    pub fn classes(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Number of images.
+    pub fn images(&self) -> usize {
+        self.counts.iter().flatten().sum()
+    }
+
+    /// Number of images that were given their true class.
+    pub fn correct(&self) -> usize {
+        (0..self.classes()).map(|class| self.counts[class][class]).sum()
+    }
+
+    /// Number of images of the true class `label`: a row's sum.
+    pub fn support(&self, label: usize) -> usize {
+        self.counts[label].iter().sum()
+    }
+
+    /// Number of images that were given the class `predicted`: a column's sum.
+    pub fn predicted_as(&self, predicted: usize) -> usize {
+        self.counts.iter().map(|row| row[predicted]).sum()
+    }
+
+    /// The `n` most frequent kinds of mistake, most frequent first; pairs that never happened are left out, and equals
+    /// stand in the order of the classes.
+    pub fn most_confused_pairs(&self, n: usize) -> Vec<ConfusedPair> {
+        let mut pairs: Vec<_> = self
+            .counts
+            .iter()
+            .enumerate()
+            .flat_map(|(label, row)| {
+                row.iter().enumerate().map(move |(predicted, &count)| ConfusedPair {
+                    label,
+                    predicted,
+                    count,
+                })
+            })
+            .filter(|pair| pair.label != pair.predicted && pair.count > 0)
+            .collect();
+        pairs.sort_by_key(|pair| std::cmp::Reverse(pair.count)); // stable
+        pairs.truncate(n);
+        pairs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_directed_and_sorted_and_leave_out_what_never_happened() {
+        let confusion = Confusion { counts: vec![vec![5, 2, 0], vec![4, 6, 2], vec![0, 0, 9]] };
+        let pair = |label, predicted, count| ConfusedPair { label, predicted, count };
+        assert_eq!(confusion.most_confused_pairs(9), [pair(1, 0, 4), pair(0, 1, 2), pair(1, 2, 2)]);
+        assert_eq!(confusion.most_confused_pairs(1), [pair(1, 0, 4)]);
+        assert_eq!((confusion.images(), confusion.correct()), (28, 20));
+        assert_eq!((confusion.support(1), confusion.predicted_as(2)), (12, 11));
+    }
+}
