@@ -1,1 +1,29 @@
-//! Layers, the model zoo, weights in and out, summaries.
+//! Networks: layers, the model zoo, weights in and out, summaries.
+//!
+//! ```text
+//!            recipe                               safetensors
+//!              │                                      ↕
+//!        architecture ──→ network ←── layers       weights
+//!     (checked, shapes)   │  │  │   conv, dense, …
+//!              init ──────┘  │  └──→ summary
+//!      (initial weights)     │
+//!                  images → logits → loss
+//! ```
+//!
+//! Models are written once, over Burn's tensors; the device that the tensors live on decides what computes them.
+//! Images are `[N, H, W, C]` from end to end.
+
+pub mod architecture;
+mod error;
+pub mod init;
+pub mod layers;
+pub mod loss;
+mod network;
+mod summary;
+pub mod weights;
+
+pub use burn::tensor::Device;
+pub use error::{Error, Result};
+pub use layers::host_values;
+pub use network::Network;
+pub use summary::{Summary, SummaryRow};

@@ -1,0 +1,28 @@
+//! What can go wrong when a network is built or its weights are read.
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What was wrong, where, and what to do about it, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A layer of the recipe cannot be built.
+    #[error("layer {position} of the model ({layer}): {reason}")]
+    Architecture {
+        /// From 1, in the order of the recipe.
+        position: usize,
+        /// The layer in words.
+        layer: String,
+        /// Why, and what would help.
+        reason: String,
+    },
+    /// A classifier needs something to choose between.
+    #[error("a classifier needs at least two classes, but the data has {0}")]
+    Classes(usize),
+    /// The file is no safetensors file, or a broken one.
+    #[error("this is not a complete safetensors file ({0}); copy it again, or name another file")]
+    NotSafetensors(String),
+    /// The file holds weights of another network.
+    #[error("the weights do not fit the model: {0}")]
+    Mismatch(String),
+}

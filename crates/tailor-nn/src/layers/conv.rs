@@ -1,0 +1,94 @@
+//! Convolution, bias and activation.
+
+use burn::module::{Module, Param};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, module::conv2d};
+
+use super::{activate, host_values, replace_values};
+use crate::Result;
+use crate::architecture::{Activation, Padding, Shape};
+use crate::init::Initializer;
+use crate::weights::{NamedTensor, WeightSource};
+
+/// `activation(x * weight + bias)`: a cross-correlation, as in all deep learning frameworks.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// `[C_out, K, K, C_in]`
+    pub weight: Param<Tensor<4>>,
+    /// `[C_out]`
+    pub bias: Param<Tensor<1>>,
+    stride: usize,
+    #[module(skip)]
+    padding: Padding,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Conv {
+    pub(super) fn new(
+        input: Shape,
+        filters: usize,
+        kernel: usize,
+        stride: usize,
+        padding: Padding,
+        activation: Activation,
+        initializer: &mut Initializer,
+    ) -> Self {
+        let window = kernel * kernel;
+        let channels = input.channels();
+        Conv {
+            weight: initializer.glorot_uniform(
+                [filters, kernel, kernel, channels],
+                window * channels,
+                window * filters,
+            ),
+            bias: initializer.constant(0.0, filters),
+            stride,
+            padding,
+            activation,
+        }
+    }
+
+    /// From `[N, H, W, C_in]` to `[N, H', W', C_out]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [_, height, width, _] = x.dims();
+        let [_, kernel, _, _] = self.weight.dims();
+        let amounts = |extent| self.padding.amounts(extent, kernel, self.stride);
+        let mut options = ConvOptions::new([self.stride; 2], [0, 0], [1, 1], 1);
+        options.padding = [amounts(height), amounts(width)];
+        let y = conv2d(
+            x.permute([0, 3, 1, 2]),
+            self.weight.val().permute([0, 3, 1, 2]),
+            Some(self.bias.val()),
+            options,
+        );
+        activate(y, self.activation).permute([0, 2, 3, 1])
+    }
+
+    pub(super) fn export(&self) -> Vec<NamedTensor> {
+        let weight = self.weight.val().permute([0, 3, 1, 2]);
+        vec![
+            NamedTensor { name: "weight".into(), shape: weight.dims().to_vec(), values: host_values(weight) },
+            NamedTensor {
+                name: "bias".into(),
+                shape: self.bias.dims().to_vec(),
+                values: host_values(self.bias.val()),
+            },
+        ]
+    }
+
+    pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {
+        let [filters, kernel, _, channels] = self.weight.dims();
+        let oihw = source.take("weight", &[filters, channels, kernel, kernel])?;
+        let mut ohwi = Vec::with_capacity(oihw.len());
+        for filter in oihw.chunks_exact(channels * kernel * kernel) {
+            for position in 0..kernel * kernel {
+                ohwi.extend((0..channels).map(|channel| filter[channel * kernel * kernel + position]));
+            }
+        }
+        let bias = source.take("bias", &[filters])?;
+        self.weight = self.weight.clone().map(|weight| replace_values(&weight, ohwi));
+        self.bias = self.bias.clone().map(|old| replace_values(&old, bias));
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Dense layer, bias and activation.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::linear;
+
+use super::{activate, host_values, replace_values};
+use crate::Result;
+use crate::architecture::{Activation, Shape};
+use crate::init::Initializer;
+use crate::weights::{NamedTensor, WeightSource};
+
+/// `activation(x · weight + bias)`.
+#[derive(Module, Debug)]
+pub struct Dense {
+    /// `[F_in, F_out]`
+    pub weight: Param<Tensor<2>>,
+    /// `[F_out]`
+    pub bias: Param<Tensor<1>>,
+    /// Whose flattened pixels are the inputs: we flatten `[H, W, C]`, PyTorch `[C, H, W]`.
+    #[module(skip)]
+    flattened: Option<Shape>,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Dense {
+    pub(super) fn new(
+        inputs: usize,
+        units: usize,
+        activation: Activation,
+        flattened: Option<Shape>,
+        initializer: &mut Initializer,
+    ) -> Self {
+        Dense {
+            weight: initializer.glorot_uniform([inputs, units], inputs, units),
+            bias: initializer.constant(0.0, units),
+            flattened,
+            activation,
+        }
+    }
+
+    /// From `[N, F_in]` to `[N, F_out]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        activate(linear(x, self.weight.val(), Some(self.bias.val())), self.activation)
+    }
+
+    /// For each of PyTorch's inputs, in order, which of ours it is.
+    fn input_order(&self, inputs: usize) -> Vec<usize> {
+        match self.flattened {
+            Some(Shape::Image { height, width, channels }) => (0..channels)
+                .flat_map(|channel| (0..height * width).map(move |position| position * channels + channel))
+                .collect(),
+            _ => (0..inputs).collect(),
+        }
+    }
+
+    pub(super) fn export(&self) -> Vec<NamedTensor> {
+        let [inputs, units] = self.weight.dims();
+        let ours = host_values(self.weight.val());
+        let order = self.input_order(inputs);
+        let theirs = (0..units)
+            .flat_map(|unit| order.iter().map(move |&input| (input, unit)))
+            .map(|(input, unit)| ours[input * units + unit]);
+        vec![
+            NamedTensor { name: "weight".into(), shape: vec![units, inputs], values: theirs.collect() },
+            NamedTensor { name: "bias".into(), shape: vec![units], values: host_values(self.bias.val()) },
+        ]
+    }
+
+    pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {
+        let [inputs, units] = self.weight.dims();
+        let theirs = source.take("weight", &[units, inputs])?;
+        let bias = source.take("bias", &[units])?;
+        let mut ours = vec![0.0; inputs * units];
+        for (column, input) in self.input_order(inputs).into_iter().enumerate() {
+            for unit in 0..units {
+                ours[input * units + unit] = theirs[unit * inputs + column];
+            }
+        }
+        self.weight = self.weight.clone().map(|weight| replace_values(&weight, ours));
+        self.bias = self.bias.clone().map(|old| replace_values(&old, bias));
+        Ok(())
+    }
+}

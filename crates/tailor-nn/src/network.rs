@@ -1,0 +1,186 @@
+//! A network built from an architecture.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+
+use crate::Result;
+use crate::architecture::{Architecture, LayerKind, PlannedLayer, Shape};
+use crate::init::Initializer;
+use crate::layers::{Activations, Layer, Pass, host_values};
+use crate::summary::{Summary, SummaryRow};
+use crate::weights::{NamedTensor, WeightSource};
+
+/// A feed-forward classifier from images `[N, H, W, C]` to logits `[N, K]`.
+#[derive(Module, Debug)]
+pub struct Network {
+    layers: Vec<Layer>,
+    #[module(skip)]
+    plan: Vec<PlannedLayer>,
+}
+
+impl Network {
+    /// Builds the network for images of shape `input`, with weights drawn from `seed`.
+    ///
+    /// # Errors
+    /// Those of [`Architecture::plan`].
+    pub fn new(
+        architecture: &Architecture,
+        input: Shape,
+        classes: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let plan = architecture.plan(input, classes)?;
+        let mut initializer = Initializer::new(seed, device);
+        let mut layers: Vec<Layer> = Vec::with_capacity(plan.len());
+        for (position, planned) in plan.iter().enumerate() {
+            let flattened = position
+                .checked_sub(1)
+                .filter(|&previous| plan[previous].kind == LayerKind::Flatten)
+                .map(|previous| plan[previous].input);
+            layers.push(Layer::new(planned, position, flattened, &mut initializer));
+        }
+        Ok(Network { layers, plan })
+    }
+
+    /// Logits `[N, K]` for normalized images `[N, H, W, C]`.
+    ///
+    /// # Panics
+    /// If the images are not of the shape that the network was built for.
+    pub fn forward(&self, images: Tensor<4>, pass: Pass) -> Tensor<2> {
+        let output = self
+            .layers
+            .iter()
+            .fold(Activations::Image(images), |activations, layer| layer.forward(activations, pass));
+        match output {
+            Activations::Features(logits) => logits,
+            Activations::Image(_) => unreachable!("a plan ends in a dense layer"),
+        }
+    }
+
+    /// Replaces each trainable tensor by what `update` makes of it and its gradient, both as flat vectors.
+    /// The first argument counts the trainable tensors in the order of [`Network::trainable_tensors`].
+    pub fn update(
+        self,
+        gradients: &Gradients,
+        update: impl FnMut(usize, Tensor<1>, Tensor<1>) -> Tensor<1>,
+    ) -> Self {
+        struct Mapper<'a, F> {
+            gradients: &'a Gradients,
+            update: F,
+            next: usize,
+        }
+        impl<F: FnMut(usize, Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleMapper for Mapper<'_, F> {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                if !param.is_require_grad() {
+                    return param;
+                }
+                let index = self.next;
+                self.next += 1;
+                let Some(gradient) = param.val().grad(self.gradients) else { return param };
+                param.map(|tensor| {
+                    let shape = tensor.dims();
+                    let flat = tensor.inner().reshape([-1]);
+                    let updated = (self.update)(index, flat, gradient.reshape([-1]));
+                    Tensor::from_inner(updated.reshape(shape)).require_grad()
+                })
+            }
+        }
+        self.map(&mut Mapper { gradients, update, next: 0 })
+    }
+
+    /// Euclidean norm of all gradients together.
+    pub fn gradient_norm(&self, gradients: &Gradients) -> f64 {
+        struct Norm<'a> {
+            gradients: &'a Gradients,
+            squares: f64,
+        }
+        impl ModuleVisitor for Norm<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if let Some(gradient) = param.val().grad(self.gradients) {
+                    self.squares += f64::from(gradient.square().sum().into_scalar::<f32>());
+                }
+            }
+        }
+        let mut norm = Norm { gradients, squares: 0.0 };
+        self.visit(&mut norm);
+        norm.squares.sqrt()
+    }
+
+    /// Values in each trainable tensor.
+    pub fn trainable_tensors(&self) -> Vec<usize> {
+        self.layers
+            .iter()
+            .flat_map(Layer::export)
+            .filter(|tensor| !is_statistic(&tensor.name))
+            .map(|tensor| tensor.values.len())
+            .collect()
+    }
+
+    /// All tensors under PyTorch's names and in its layouts.
+    pub fn export(&self) -> Vec<NamedTensor> {
+        let mut tensors = Vec::new();
+        for (layer, planned) in self.layers.iter().zip(&self.plan) {
+            for mut tensor in layer.export() {
+                tensor.name = format!("{}.{}", planned.name, tensor.name);
+                tensors.push(tensor);
+            }
+        }
+        tensors
+    }
+
+    /// The reverse of [`Network::export`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Mismatch`] names the first tensor that is missing, too many, misshapen or not finite; the
+    /// network may then hold some of the new weights.
+    pub fn import(&mut self, tensors: Vec<NamedTensor>) -> Result<()> {
+        let mut source = WeightSource::new(tensors);
+        for (layer, planned) in self.layers.iter_mut().zip(&self.plan) {
+            source.enter(&planned.name);
+            layer.import(&mut source)?;
+        }
+        source.finish()
+    }
+
+    /// Layers, output shapes and parameter counts.
+    pub fn summary(&self) -> Summary {
+        let rows = self
+            .plan
+            .iter()
+            .map(|planned| SummaryRow {
+                name: planned.name.clone(),
+                layer: planned.kind.to_string(),
+                output: planned.output,
+                trainable: planned.trainable(),
+                statistics: planned.statistics(),
+            })
+            .collect();
+        Summary { input: self.plan[0].input, rows }
+    }
+
+    /// Inference from normalized pixels `[N, H, W, C]` to logits `[N, K]`, both on the host.
+    ///
+    /// # Panics
+    /// If the values are not whole images of the network's shape.
+    pub fn logits(&self, pixels: Vec<f32>) -> Vec<f32> {
+        let device = self.devices().remove(0);
+        host_values(self.forward(self.images(pixels, &device), Pass::Inference))
+    }
+
+    /// Normalized pixels `[N, H, W, C]` as a tensor for [`Network::forward`].
+    ///
+    /// # Panics
+    /// If the values are not whole images of the network's shape.
+    pub fn images(&self, pixels: Vec<f32>, device: &Device) -> Tensor<4> {
+        let Shape::Image { height, width, channels } = self.plan[0].input else {
+            unreachable!("a network takes images")
+        };
+        let images = pixels.len() / (height * width * channels);
+        Tensor::from_data(TensorData::new(pixels, [images, height, width, channels]), device)
+    }
+}
+
+fn is_statistic(name: &str) -> bool {
+    name.starts_with("running_")
+}

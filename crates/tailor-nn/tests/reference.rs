@@ -1,0 +1,130 @@
+//! The same logits, loss, gradients and running statistics as PyTorch, from the same weights
+//! (`vectors/make.py` made them).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::tensor::{Tensor, TensorData};
+use tailor_nn::architecture::{Activation, Architecture, LayerSpec, Padding, Shape};
+use tailor_nn::layers::Pass;
+use tailor_nn::loss::{cross_entropy, smoothed_targets};
+use tailor_nn::weights::{NamedTensor, from_safetensors};
+use tailor_nn::{Device, Network};
+
+struct Reference {
+    tensors: BTreeMap<String, NamedTensor>,
+}
+
+impl Reference {
+    fn read(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+        let (tensors, _) = from_safetensors(&std::fs::read(path).unwrap()).unwrap();
+        Reference { tensors: tensors.into_iter().map(|t| (t.name.clone(), t)).collect() }
+    }
+
+    fn values(&self, name: &str) -> &[f32] {
+        &self.tensors[name].values
+    }
+
+    /// The tensors whose names are those of a network's weights.
+    fn weights(&self) -> Vec<NamedTensor> {
+        let is_weight = |name: &str| ["conv", "bn", "fc"].iter().any(|prefix| name.starts_with(prefix));
+        self.tensors.values().filter(|tensor| is_weight(&tensor.name)).cloned().collect()
+    }
+
+    /// `[N, C, H, W]` as `[N, H, W, C]`.
+    fn images(&self, device: &Device) -> Tensor<4> {
+        let input = &self.tensors["input"];
+        let shape: [usize; 4] = input.shape.clone().try_into().unwrap();
+        let nchw = Tensor::<4>::from_data(TensorData::new(input.values.clone(), shape), device);
+        nchw.permute([0, 2, 3, 1])
+    }
+
+    fn labels(&self) -> Vec<u16> {
+        self.values("labels").iter().map(|&label| label as u16).collect()
+    }
+}
+
+fn assert_close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{what}[{i}]: {a} against PyTorch's {b}");
+    }
+}
+
+/// Compares inference, and then one training step: with gradients as a step of size 1 along them shows them.
+fn compare(name: &str, layers: Vec<LayerSpec>, input: Shape, classes: usize, smoothing: f64) {
+    let reference = Reference::read(name);
+    let device = Device::flex().autodiff();
+    let mut network = Network::new(&Architecture { layers }, input, classes, 1, &device).unwrap();
+    network.import(reference.weights()).unwrap();
+
+    let logits = network.forward(reference.images(&device), Pass::Inference);
+    assert_close("logits", &tailor_nn::host_values(logits), reference.values("logits"), 1e-5);
+
+    let logits = network.forward(reference.images(&device), Pass::Training { seed: 1 });
+    let targets = smoothed_targets(&reference.labels(), classes, smoothing, &device);
+    let loss = cross_entropy(logits, targets);
+    assert_close("loss", &[loss.clone().into_scalar::<f32>()], reference.values("loss"), 1e-5);
+
+    let gradients = loss.backward();
+    let squares: f64 = reference
+        .tensors
+        .values()
+        .filter(|tensor| tensor.name.starts_with("grad."))
+        .flat_map(|tensor| &tensor.values)
+        .map(|&g| f64::from(g) * f64::from(g))
+        .sum();
+    assert!((network.gradient_norm(&gradients) - squares.sqrt()).abs() < 1e-5);
+
+    let before: BTreeMap<String, Vec<f32>> =
+        network.export().into_iter().map(|t| (t.name, t.values)).collect();
+    let after = network.update(&gradients, |_, weights, gradient| weights - gradient).export();
+    for tensor in after {
+        match reference.tensors.get(&format!("after.{}", tensor.name)) {
+            Some(statistic) => assert_close(&tensor.name, &tensor.values, &statistic.values, 1e-5),
+            None => {
+                let gradient: Vec<f32> =
+                    before[&tensor.name].iter().zip(&tensor.values).map(|(old, new)| old - new).collect();
+                assert_close(
+                    &tensor.name,
+                    &gradient,
+                    reference.values(&format!("grad.{}", tensor.name)),
+                    1e-5,
+                );
+            }
+        }
+    }
+}
+
+fn conv(filters: usize, kernel: usize, stride: usize, padding: Padding, activation: Activation) -> LayerSpec {
+    LayerSpec::Conv { filters, kernel, stride, padding, activation }
+}
+
+#[test]
+fn batch_norm_after_relu_and_flattening_agree_with_pytorch() {
+    let layers = vec![
+        conv(8, 3, 1, Padding::Valid, Activation::Relu),
+        LayerSpec::BatchNorm { momentum: 0.1, epsilon: 1e-5 },
+        LayerSpec::MaxPool { size: 2 },
+        conv(6, 3, 1, Padding::Valid, Activation::Relu),
+        LayerSpec::Dense { units: 7, activation: Activation::Relu },
+    ];
+    compare("bn_after_relu.safetensors", layers, Shape::Image { height: 12, width: 12, channels: 1 }, 4, 0.0);
+}
+
+#[test]
+fn same_padding_strides_colors_and_label_smoothing_agree_with_pytorch() {
+    let layers = vec![
+        conv(4, 5, 2, Padding::Same, Activation::Tanh),
+        LayerSpec::AveragePool { size: 2 },
+        conv(5, 1, 1, Padding::Valid, Activation::Relu6),
+    ];
+    compare(
+        "padded_strided.safetensors",
+        layers,
+        Shape::Image { height: 11, width: 11, channels: 3 },
+        3,
+        0.1,
+    );
+}
