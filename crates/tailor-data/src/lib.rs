@@ -1,1 +1,70 @@
 //! Reads clothing images from every source into one data set: splits, preparation, augmentation, batches.
+//!
+//! Nothing here knows of models. Pixels are `u8`, `[N, H, W, C]`, until a batch is made.
+//!
+//! ```text
+//!  fashion-mnist, mnist          a path                        a photograph
+//!    official  cache              form                            photo
+//!       │  ▲                ┌──────┼───────┐                        │
+//!       │  fetch           idx    csv    folder ◀──────────── preparation ──▶ pixels for prediction
+//!       ▼                 (gzip)(gzip)     │                    (resample)
+//!     source ◀──────────────┴──────┴───────┘
+//!       │ open                    classes
+//!       ▼
+//!     dataset: Splits ──▶ statistics ──▶ duplicates
+//!       │
+//!     split ──▶ training part ──▶ normalization
+//!                     │                │
+//!                     ▼                ▼
+//!                   batch ◀── augment (affine, pixels)         random: the same bits, always
+//! ```
+//!
+//! ```no_run
+//! use tailor_data::{BatchPlan, Normalization, OpenOptions, Source, batches, open, split};
+//!
+//! let splits = open(&Source::parse("fashion-mnist"), &OpenOptions::default())?;
+//! let (train, validation) = split::stratified(&splits.train, 5_000, 42)?;
+//! let normalization = Normalization::of(&train);
+//! for batch in batches(&validation, &normalization, None, &BatchPlan::in_order(256)) {
+//!     println!("{} images, the first a {}", batch.len(), validation.class_names()[batch.labels[0] as usize]);
+//! }
+//! # Ok::<(), tailor_data::Error>(())
+//! ```
+
+pub mod augment;
+pub mod batch;
+mod cache;
+mod classes;
+mod csv;
+mod dataset;
+pub mod duplicates;
+mod error;
+pub mod fetch;
+mod folder;
+mod form;
+mod gzip;
+mod idx;
+mod normalization;
+mod official;
+pub mod photo;
+pub mod preparation;
+pub mod random;
+mod resample;
+mod source;
+pub mod split;
+pub mod statistics;
+
+pub use augment::{Augmentation, Pipeline};
+pub use batch::{Batch, BatchPlan, Batches, batches};
+pub use cache::cache_dir;
+pub use dataset::{Dataset, ImageShape, Splits};
+pub use duplicates::Duplicates;
+pub use error::{Error, Result};
+pub use fetch::fetch;
+pub use form::{PathKind, kind_of};
+pub use normalization::Normalization;
+pub use official::Sum;
+pub use photo::Photo;
+pub use preparation::Preparation;
+pub use source::{OpenOptions, Source, open, open_test};
+pub use statistics::Statistics;

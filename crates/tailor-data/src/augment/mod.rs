@@ -1,0 +1,197 @@
+//! Random changes to training images, so that a model learns what does not matter.
+//!
+//! ```text
+//! [[augmentation]]                 Augmentation ──check──▶ Pipeline ──apply(image, seed)──▶ image
+//! type = "rotate"
+//! degrees = 10                     geometric steps in a row become one affine map (affine), which is
+//!                                  resampled once; the others change pixels in place (pixels)
+//! ```
+
+mod affine;
+mod pipeline;
+mod pixels;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::pipeline::Pipeline;
+use crate::error::{Error, Result};
+
+/// One random change. In a recipe: `{ type = "rotate", degrees = 10 }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Augmentation {
+    /// Turns about the center by an angle within ±`degrees`.
+    Rotate {
+        /// 0 to 180.
+        degrees: f32,
+    },
+    /// Moves by up to ±`fraction` of the width and, independently, of the height.
+    Shift {
+        /// 0 to 1.
+        fraction: f32,
+    },
+    /// Enlarges about the center by a factor within 1 ± `fraction`.
+    Zoom {
+        /// 0 to 0.9.
+        fraction: f32,
+    },
+    /// Slants rows sideways by an angle within ±`degrees`; the middle row stays.
+    Shear {
+        /// 0 to 80.
+        degrees: f32,
+    },
+    /// Exchanges left and right.
+    HorizontalFlip {
+        /// How often: 0 to 1, by default 0.5.
+        #[serde(default = "half")]
+        probability: f32,
+    },
+    /// Multiplies all pixels by a factor within 1 ± `fraction`.
+    Brightness {
+        /// 0 to 1.
+        fraction: f32,
+    },
+    /// Fills a random rectangle with noise (Zhong et al. 2020, "Random Erasing Data Augmentation", the variant
+    /// with random values and the paper's settings by default).
+    RandomErasing {
+        /// How often: 0 to 1, by default 0.5.
+        #[serde(default = "half")]
+        probability: f32,
+        /// The smallest part of the image's area, by default 0.02.
+        #[serde(default = "smallest_area")]
+        min_area: f32,
+        /// The largest part of the image's area, by default 0.4.
+        #[serde(default = "largest_area")]
+        max_area: f32,
+        /// The smallest ratio of height to width, by default 0.3; the largest is its inverse.
+        #[serde(default = "smallest_aspect")]
+        min_aspect: f32,
+    },
+    /// Blackens a square whose center lies anywhere in the image (DeVries and Taylor 2017, "Improved
+    /// Regularization of Convolutional Neural Networks with Cutout"); it may reach beyond the image.
+    Cutout {
+        /// The side in pixels, 1 to the larger side of the image.
+        size: usize,
+    },
+}
+
+fn half() -> f32 {
+    0.5
+}
+
+fn smallest_area() -> f32 {
+    0.02
+}
+
+fn largest_area() -> f32 {
+    0.4
+}
+
+fn smallest_aspect() -> f32 {
+    0.3
+}
+
+impl Augmentation {
+    /// Its name in a recipe.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Augmentation::Rotate { .. } => "rotate",
+            Augmentation::Shift { .. } => "shift",
+            Augmentation::Zoom { .. } => "zoom",
+            Augmentation::Shear { .. } => "shear",
+            Augmentation::HorizontalFlip { .. } => "horizontal-flip",
+            Augmentation::Brightness { .. } => "brightness",
+            Augmentation::RandomErasing { .. } => "random-erasing",
+            Augmentation::Cutout { .. } => "cutout",
+        }
+    }
+
+    /// Whether its values are possible for any image.
+    ///
+    /// # Errors
+    /// [`Error::Augmentation`] with the value and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        match *self {
+            Augmentation::Rotate { degrees } => self.within("degrees", degrees, 0.0, 180.0),
+            Augmentation::Shift { fraction } => self.within("fraction", fraction, 0.0, 1.0),
+            Augmentation::Zoom { fraction } => self.within("fraction", fraction, 0.0, 0.9),
+            Augmentation::Shear { degrees } => self.within("degrees", degrees, 0.0, 80.0),
+            Augmentation::HorizontalFlip { probability } => self.within("probability", probability, 0.0, 1.0),
+            Augmentation::Brightness { fraction } => self.within("fraction", fraction, 0.0, 1.0),
+            Augmentation::RandomErasing { probability, min_area, max_area, min_aspect } => {
+                self.within("probability", probability, 0.0, 1.0)?;
+                self.within("max_area", max_area, 0.0, 1.0)?;
+                self.within("min_area", min_area, 0.0, max_area)?;
+                self.within("min_aspect", min_aspect, 0.01, 1.0)
+            }
+            Augmentation::Cutout { size } => {
+                if size == 0 {
+                    return Err(self.impossible("size is 0; it is a number of pixels from 1".into()));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn within(&self, key: &str, value: f32, least: f32, most: f32) -> Result<()> {
+        if (least..=most).contains(&value) {
+            return Ok(());
+        }
+        Err(self.impossible(format!("{key} is {value}; it must be from {least} to {most}")))
+    }
+
+    fn impossible(&self, problem: String) -> Error {
+        Error::Augmentation { name: self.name(), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_s_form_is_read_with_defaults() {
+        let read = |text| serde_json::from_str::<Augmentation>(text);
+        assert_eq!(
+            read(r#"{"type":"rotate","degrees":10}"#).unwrap(),
+            Augmentation::Rotate { degrees: 10.0 }
+        );
+        assert_eq!(
+            read(r#"{"type":"horizontal-flip"}"#).unwrap(),
+            Augmentation::HorizontalFlip { probability: 0.5 }
+        );
+        assert_eq!(
+            read(r#"{"type":"random-erasing","probability":1}"#).unwrap(),
+            Augmentation::RandomErasing { probability: 1.0, min_area: 0.02, max_area: 0.4, min_aspect: 0.3 }
+        );
+        assert!(read(r#"{"type":"rotate","degree":10}"#).is_err());
+        assert!(read(r#"{"type":"rotate","degrees":10,"more":1}"#).unwrap_err().to_string().contains("more"));
+        assert!(read(r#"{"type":"spin"}"#).unwrap_err().to_string().contains("spin"));
+    }
+
+    #[test]
+    fn impossible_values_are_explained() {
+        struct Case(Augmentation, &'static str);
+        for Case(augmentation, reason) in [
+            Case(Augmentation::Rotate { degrees: -1.0 }, "`rotate`: degrees is -1; it must be from 0 to 180"),
+            Case(Augmentation::Shift { fraction: f32::NAN }, "fraction is NaN"),
+            Case(Augmentation::Zoom { fraction: 1.0 }, "from 0 to 0.9"),
+            Case(Augmentation::Shear { degrees: 90.0 }, "from 0 to 80"),
+            Case(Augmentation::HorizontalFlip { probability: 1.5 }, "probability is 1.5"),
+            Case(Augmentation::Brightness { fraction: 2.0 }, "fraction is 2"),
+            Case(
+                Augmentation::RandomErasing {
+                    probability: 1.0,
+                    min_area: 0.5,
+                    max_area: 0.4,
+                    min_aspect: 0.3,
+                },
+                "min_area is 0.5; it must be from 0 to 0.4",
+            ),
+            Case(Augmentation::Cutout { size: 0 }, "`cutout`: size is 0"),
+        ] {
+            let error = augmentation.check().unwrap_err().to_string();
+            assert!(error.contains(reason), "expected {reason:?} in {error:?}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A folder with one folder of images a class, with or without `train`, `validation` and `test` above them.
+//!
+//! ```text
+//! wardrobe/                   wardrobe/
+//!   hat/  a.jpg  b.png          train/       hat/ …   shoe/ …
+//!   shoe/ c.webp                validation/  hat/ …   shoe/ …     (also `val`, `valid`)
+//!                               test/        hat/ …   shoe/ …
+//! ```
+//! Everything is read in the order of its name. Hidden entries are ignored; folders within a class are not
+//! entered, so that a link which leads back cannot trap the reader.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::dataset::{Dataset, ImageShape, Origins};
+use crate::error::{Error, Result};
+use crate::form::Parts;
+use crate::photo::{self, Header};
+use crate::preparation::{Preparation, prepare};
+use crate::source::OpenOptions;
+
+/// The size of images that come in different sizes, unless the caller wants another.
+const DEFAULT_SIZE: (usize, usize) = (64, 64);
+
+/// Images that all have one size keep it up to this height and width.
+const LARGEST_KEPT: usize = 256;
+
+/// The visible entries of a folder, sorted by name.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The folders of the parts; `train` is the folder itself if there are only classes.
+///
+/// # Errors
+/// [`Error::Folder`] if two folders stand for the same part.
+pub(crate) fn parts(folder: &Path) -> Result<Option<Parts<PathBuf>>> {
+    let mut parts = Parts::default();
+    for path in class_folders(folder)? {
+        let part = match name(&path).to_lowercase().as_str() {
+            "train" | "training" => &mut parts.train,
+            "validation" | "val" | "valid" => &mut parts.validation,
+            "test" | "testing" => &mut parts.test,
+            _ => continue,
+        };
+        // A class may well be called "test": then there are images in it, and no folders.
+        if class_folders(&path)?.is_empty() {
+            continue;
+        }
+        if let Some(other) = part.replace(path.clone()) {
+            let problem =
+                format!("{:?} and {:?} both stand for the same part; keep one", name(&other), name(&path));
+            return Err(Error::folder(folder, problem));
+        }
+    }
+    if parts.iter().next().is_some() {
+        return Ok(Some(parts));
+    }
+    for class in class_folders(folder)? {
+        if Class::list(&class)?.files.first().is_some() {
+            return Ok(Some(Parts { train: Some(folder.to_owned()), ..Parts::default() }));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether there are images directly in the folder.
+pub(crate) fn has_images(folder: &Path) -> Result<bool> {
+    Ok(!Class::list(folder)?.files.is_empty())
+}
+
+/// Reads the folders of `wanted`, whose classes are those of all `parts` together.
+///
+/// # Errors
+/// [`Error::Folder`] for a class without images or one that nobody knows; [`Error::Image`] for the first
+/// image, in the order of names, that cannot be decoded.
+pub(crate) fn read(
+    parts: &Parts<PathBuf>,
+    wanted: Parts<PathBuf>,
+    options: &OpenOptions,
+    notes: &mut Vec<String>,
+) -> Result<Parts<Dataset>> {
+    let class_names = class_names(parts, options)?;
+    let listed = wanted.try_map(|folder| Listing::of(folder, &class_names, notes))?;
+    if let (Some(train), None) = (&listed.train, &options.class_names) {
+        let labels: BTreeSet<u16> = train.files.iter().map(|&(_, label)| label).collect();
+        if let Some(class) = (0..class_names.len()).find(|&class| !labels.contains(&(class as u16))) {
+            return Err(Error::Dataset(format!(
+                "the class {:?} has images in other parts, but none to train with",
+                class_names[class]
+            )));
+        }
+    }
+    let shape = common_shape(&listed, options, notes)?;
+    listed.try_map(|listing| listing.decode(shape, class_names.clone()))
+}
+
+/// The classes that the caller wants, else the names of the folders in any part.
+fn class_names(parts: &Parts<PathBuf>, options: &OpenOptions) -> Result<Vec<String>> {
+    if let Some(names) = &options.class_names {
+        return Ok(names.clone());
+    }
+    let mut names = BTreeSet::new();
+    for part in parts.iter() {
+        names.extend(class_folders(part)?.iter().map(|path| name(path)));
+    }
+    if let (Some(train), true) = (&parts.train, names.len() > usize::from(u16::MAX)) {
+        return Err(Error::folder(train, format!("{} classes are more than are possible", names.len())));
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// The one shape that all images get.
+fn common_shape(
+    parts: &Parts<Listing>,
+    options: &OpenOptions,
+    notes: &mut Vec<String>,
+) -> Result<ImageShape> {
+    let headers: Vec<Header> = parts
+        .iter()
+        .flat_map(|listing| &listing.files)
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|(path, _)| photo::header(path))
+        // Not straight into a result, which would be any of the errors: the first one is the same each time.
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect::<Result<_>>()?;
+    let has_color = headers.iter().any(|header| header.has_color);
+    let channels = options.channels.unwrap_or(if has_color { 3 } else { 1 });
+    let (height, width) = options.size.unwrap_or_else(|| {
+        let sizes: BTreeSet<_> = headers.iter().map(|header| (header.height, header.width)).collect();
+        match sizes.first() {
+            Some(&(height, width)) if sizes.len() == 1 && height.max(width) <= LARGEST_KEPT => (height, width),
+            _ => {
+                let (height, width) = DEFAULT_SIZE;
+                notes.push(format!(
+                    "the images have {} sizes; each was resized to {height}×{width} with its proportions kept, \
+                     on the color of its border",
+                    sizes.len()
+                ));
+                DEFAULT_SIZE
+            }
+        }
+    });
+    let shape = ImageShape::new(height, width, channels);
+    shape.check()?;
+    Ok(shape)
+}
+
+/// The images of one part with their labels, not yet decoded.
+struct Listing {
+    files: Vec<(PathBuf, u16)>,
+}
+
+impl Listing {
+    fn of(folder: PathBuf, class_names: &[String], notes: &mut Vec<String>) -> Result<Listing> {
+        let mut files = Vec::new();
+        for path in class_folders(&folder)? {
+            let class = name(&path);
+            let Some(label) = class_names.iter().position(|name| *name == class) else {
+                let problem =
+                    format!("the folder {class:?} is none of the classes {}", class_names.join(", "));
+                return Err(Error::folder(&folder, problem));
+            };
+            let listed = Class::list(&path)?;
+            if !listed.skipped.is_empty() {
+                notes.push(format!(
+                    "{}: {} skipped that are not images, such as {:?}",
+                    path.display(),
+                    listed.skipped.len(),
+                    name(&listed.skipped[0])
+                ));
+            }
+            if listed.files.is_empty() {
+                let problem = format!("the class {class:?} has no images; add some or remove its folder");
+                return Err(Error::folder(&folder, problem));
+            }
+            files.extend(listed.files.into_iter().map(|file| (file, label as u16)));
+        }
+        if files.is_empty() {
+            return Err(Error::folder(&folder, "it has no folders of images, one a class"));
+        }
+        Ok(Listing { files })
+    }
+
+    fn decode(self, shape: ImageShape, class_names: Vec<String>) -> Result<Dataset> {
+        let mut pixels = vec![0; shape.len() * self.files.len()];
+        pixels
+            .par_chunks_exact_mut(shape.len())
+            .zip(&self.files)
+            .map(|(out, (path, _))| {
+                out.copy_from_slice(&prepare(&photo::decode(path)?, shape, Preparation::Resize));
+                Ok(())
+            })
+            .collect::<Vec<Result<()>>>()
+            .into_iter()
+            .collect::<Result<()>>()?;
+        let (paths, labels) = self.files.into_iter().unzip();
+        Dataset::with_origins(shape, pixels, labels, class_names, Origins::Files(paths))
+    }
+}
+
+/// The entries of a class folder.
+struct Class {
+    files: Vec<PathBuf>,
+    skipped: Vec<PathBuf>,
+}
+
+impl Class {
+    /// A file is an image if its name or its content says so. One that only the name says is an image is
+    /// damaged, which decoding finds out.
+    fn list(folder: &Path) -> Result<Class> {
+        let is_image =
+            |path: &PathBuf| path.is_file() && (photo::is_named_as_image(path) || begins_as_image(path));
+        let (files, skipped) = entries(folder)?.into_iter().partition(is_image);
+        Ok(Class { files, skipped })
+    }
+}
+
+/// Whether a file begins as an image does.
+pub(crate) fn begins_as_image(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
+    read.is_ok() && photo::begins_as_image(&start)
+}
+
+fn class_folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
