@@ -1,1 +1,33 @@
-//! CPU kernels for small convolutional networks.
+//! CPU kernels for small convolutional networks: forward passes, exact gradients and optimiser steps as safe
+//! functions over slices, with no framework. What uses them brings tensors and automatic differentiation.
+//!
+//! ```text
+//!   conv   dense   norm   pool   loss   dropout   optimizer      layers: forward and backward side by side
+//!     └──┬───┴───────┴──────┴──────┴───────┴──────────┘
+//!   tile · panels        elementwise · activation                the inner loops they share
+//!     └──┬──────────────────┘
+//!   simd   one source, compiled for AVX-512, AVX2, NEON and any CPU; chosen at run time
+//!   team   threads for jobs of a millisecond; the same partition, so the same bits, on every run
+//!   buffer aligned memory, recycled
+//! ```
+//!
+//! Activations are NHWC, convolution weights OHWI `[Co, Kh, Kw, Ci / groups]`, dense weights `[In, Out]`. Lengths
+//! are checked; a wrong one is a programming error and panics.
+//!
+//! [`simd::Isa`] chooses the instruction set, [`team::set_threads`] the number of threads.
+
+pub mod activation;
+pub mod buffer;
+pub mod conv;
+pub mod dense;
+mod elementwise;
+mod panels;
+mod peak;
+mod pointer;
+pub mod pool;
+pub mod simd;
+pub mod team;
+mod tile;
+
+pub use elementwise::add;
+pub use peak::peak_flops;

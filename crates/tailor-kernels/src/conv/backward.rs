@@ -1,0 +1,166 @@
+//! The backward pass: which way it goes, and the gradient before pooling and activation that all ways start
+//! from.
+
+use super::{ConvBlock, ConvGradient, Convolution, Padding, Saved, depthwise, few_taps, lists, pointwise};
+use crate::activation::{Activation, Gradient};
+use crate::buffer::AlignedBuffer;
+use crate::elementwise;
+use crate::pool::PoolKind;
+use crate::simd::Isa;
+use crate::team;
+use crate::tile::Unit;
+
+/// Products per output up to which a first layer's weight gradient keeps all weights of two vectors of output
+/// channels in registers, a few passes at a time.
+const FEW_TAPS: usize = 32;
+
+/// Multiply-adds that are not worth another thread.
+const WORTH_SPLITTING: usize = 200_000;
+
+pub(super) fn run(block: &ConvBlock, gradient: ConvGradient) {
+    let conv = &block.convolution;
+    if conv.is_depthwise() {
+        depthwise::backward(block, gradient);
+    } else if conv.kernel == [1, 1]
+        && conv.stride == [1, 1]
+        && conv.padding == Padding::default()
+        && conv.groups == 1
+    {
+        pointwise::backward(block, gradient);
+    } else if gradient.dx.is_none() && conv.groups == 1 && conv.reduction() <= FEW_TAPS {
+        few_taps::backward(block, gradient);
+    } else {
+        lists::backward(block, gradient);
+    }
+}
+
+/// Parts that the images of a batch are split in for sums over them.
+pub(super) fn parts(conv: &Convolution) -> usize {
+    if conv.multiply_adds() < WORTH_SPLITTING { 1 } else { team::threads().min(conv.batch).max(1) }
+}
+
+/// The gradient with respect to what the convolution put out, image by image.
+#[derive(Clone, Copy)]
+pub(super) struct OutputGradient<'a> {
+    pub block: &'a ConvBlock,
+    pub isa: Isa,
+    y: &'a [f32],
+    dy: &'a [f32],
+    saved: &'a Saved,
+}
+
+impl<'a> OutputGradient<'a> {
+    pub fn new(block: &'a ConvBlock, isa: Isa, gradient: &ConvGradient<'a>) -> Self {
+        let ConvGradient { y, dy, saved, .. } = *gradient;
+        if block.pool.is_some_and(|pool| pool.kind == PoolKind::Max) {
+            assert_eq!(saved.index.len(), y.len(), "what the forward pass of this block saved");
+        }
+        Self { block, isa, y, dy, saved }
+    }
+
+    /// Whether the forward pass folded a 2×2 maximum in: then [`OutputGradient::windows`] is the short way.
+    pub fn is_windowed(&self) -> bool {
+        self.block.unit() == Some(Unit::MaxWindow)
+    }
+
+    /// Floats of an image of `y`.
+    fn y_len(&self) -> usize {
+        self.y.len() / self.block.convolution.batch.max(1)
+    }
+
+    /// Per window and channel the gradient and where in the window it goes (or [`crate::tile::DEAD`]).
+    pub fn windows<'s>(&self, image: usize, scratch: &'s mut AlignedBuffer) -> (&'s [f32], &'s [u8])
+    where
+        'a: 's,
+    {
+        let range = image * self.y_len()..(image + 1) * self.y_len();
+        let (dy, index) = (&self.dy[range.clone()], &self.saved.index[range.clone()]);
+        if self.block.activation != Activation::Tanh {
+            return (dy, index); // where the others are flat, the index says so; elsewhere they have slope 1
+        }
+        self.through_activation(&self.y[range], dy, scratch);
+        (scratch, index)
+    }
+
+    /// The gradient of the image's `[Ho, Wo, Co]` convolution outputs.
+    pub fn dense<'s>(&self, image: usize, scratch: &'s mut [AlignedBuffer; 2]) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        let conv = &self.block.convolution;
+        let [_, rows, columns, channels] = conv.output_shape();
+        let range = image * self.y_len()..(image + 1) * self.y_len();
+        let (y, dy) = (&self.y[range.clone()], &self.dy[range.clone()]);
+        let [pooled, full] = scratch;
+        let Some(pool) = self.block.pool else {
+            if self.block.activation == Activation::Identity {
+                return dy;
+            }
+            self.through_activation(y, dy, full);
+            return full;
+        };
+        full.resize(conv.output_len());
+        match pool.kind {
+            PoolKind::Max => {
+                // The winner's activation is the output, so its derivative is known before it is spread.
+                self.through_activation(y, dy, pooled);
+                if self.is_windowed() {
+                    spread_windows(pooled, &self.saved.index[range], [rows, columns, channels], full);
+                } else {
+                    pool.backward_image(
+                        self.isa,
+                        [rows, columns, channels],
+                        &self.saved.index[range],
+                        pooled,
+                        full,
+                    );
+                }
+            }
+            PoolKind::Average => {
+                pool.backward_image(self.isa, [rows, columns, channels], &[], dy, full);
+                if self.block.activation != Activation::Identity {
+                    let len = conv.output_len();
+                    let activations = &self.saved.activations[image * len..(image + 1) * len];
+                    let to = full.as_mut_ptr();
+                    // SAFETY: both are one image of `[Ho, Wo, Co]`.
+                    unsafe {
+                        let f = Gradient(self.block.activation);
+                        elementwise::zip_raw(self.isa, f, activations.as_ptr(), to, to, len);
+                    }
+                }
+            }
+        }
+        full
+    }
+
+    fn through_activation(&self, y: &[f32], dy: &[f32], dz: &mut AlignedBuffer) {
+        dz.resize(y.len());
+        // SAFETY: all three have the same length.
+        unsafe {
+            let f = Gradient(self.block.activation);
+            elementwise::zip_raw(self.isa, f, y.as_ptr(), dy.as_ptr(), dz.as_mut_ptr(), y.len());
+        }
+    }
+}
+
+/// The gradient of a folded-in 2×2 maximum, by its codes: `[rows / 2, columns / 2, channels]` to `[rows, columns,
+/// channels]`.
+fn spread_windows(dy: &[f32], index: &[u8], [rows, columns, channels]: [usize; 3], dx: &mut [f32]) {
+    dx.fill(0.);
+    let windows = columns / 2;
+    for (i, (&dy, &code)) in dy.iter().zip(index).enumerate().take(rows / 2 * windows * channels) {
+        let (window, channel) = (i / channels, i % channels);
+        let (row, column) = (2 * (window / windows), 2 * (window % windows));
+        if code < crate::tile::DEAD {
+            let (row, column) = (row + code as usize / 2, column + code as usize % 2);
+            dx[(row * columns + column) * channels + channel] = dy;
+        }
+    }
+}
+
+/// `sums[c] += Σ rows[r][c]`: the gradient of a bias.
+pub(crate) fn add_rows(isa: Isa, rows: &[f32], sums: &mut [f32]) {
+    for row in rows.chunks_exact(sums.len()) {
+        elementwise::accumulate(isa, row, sums);
+    }
+}

@@ -1,0 +1,214 @@
+//! The forward pass: tiles over all output pixels of the batch, split over the team.
+
+use std::ops::Range;
+
+use super::window::Window;
+use super::{ConvBlock, Convolution, FilterKind, PackedFilter, Padding, Saved};
+use crate::activation::Activation;
+use crate::buffer::AlignedBuffer;
+use crate::panels::Panels;
+use crate::pointer::{ConstPointer, MutPointer};
+use crate::team;
+use crate::tile::{Layout, Tiles, Unit};
+
+/// Multiply-adds that are not worth another thread.
+const WORTH_SPLITTING: usize = 200_000;
+
+/// Output pixels of a chunk: enough that tiles rarely end early, few enough that its inputs stay in cache.
+const CHUNK: usize = 144;
+
+pub(super) fn run(
+    block: &ConvBlock,
+    filter: &PackedFilter,
+    x: &[f32],
+    y: &mut [f32],
+    saved: Option<&mut Saved>,
+) {
+    let conv = &block.convolution;
+    let [_, rows, columns, channels] = conv.output_shape();
+    let training = saved.is_some();
+    let (index, activations) = match saved {
+        Some(saved) => (&mut saved.index[..], &mut saved.activations[..]),
+        None => (&mut [][..], &mut [][..]),
+    };
+    if let (Some(unit), FilterKind::Panels(panels)) = (block.unit(), &filter.kind) {
+        let (y, index) = (MutPointer::new(y), (!index.is_empty()).then(|| MutPointer::new(index)));
+        let convolved =
+            Convolved { conv, activation: block.activation, unit, panels, x: ConstPointer::new(x), y, index };
+        return convolved.all();
+    }
+    // Image by image into scratch, then pooled from there while it is in the cache.
+    let (y, x) = (MutPointer::new(y), ConstPointer::new(x));
+    let index = (!index.is_empty()).then(|| MutPointer::new(index));
+    let keep = training && !activations.is_empty();
+    let activations = MutPointer::new(activations);
+    let y_len = block.output_shape()[1..].iter().product::<usize>();
+    split_images(conv, |images| {
+        let len = conv.output_len();
+        let mut scratch = AlignedBuffer::new(if keep || block.pool.is_none() { 0 } else { len });
+        for image in images {
+            // SAFETY: each image's outputs belong to one thread.
+            let (output, index) = unsafe {
+                (y.slice(image * y_len, y_len), index.map(|index| index.slice(image * y_len, y_len)))
+            };
+            let Some(pool) = block.pool else {
+                convolve_image(block, filter, x, image, output);
+                continue;
+            };
+            // SAFETY: as above.
+            let convolved =
+                if keep { unsafe { activations.slice(image * len, len) } } else { &mut scratch[..] };
+            convolve_image(block, filter, x, image, convolved);
+            pool.forward_image(filter.isa, [rows, columns, channels], convolved, output, index);
+        }
+    });
+}
+
+/// Splits the images of a batch over the team.
+pub(super) fn split_images(conv: &Convolution, f: impl Fn(Range<usize>) + Sync) {
+    if conv.multiply_adds() < WORTH_SPLITTING {
+        f(0..conv.batch)
+    } else {
+        team::split(conv.batch, |_, images| f(images))
+    }
+}
+
+/// Convolution and activation of one image, without pooling.
+fn convolve_image(
+    block: &ConvBlock,
+    filter: &PackedFilter,
+    x: ConstPointer<f32>,
+    image: usize,
+    output: &mut [f32],
+) {
+    let conv = &Convolution { batch: 1, ..block.convolution };
+    // SAFETY: the input is `batch` images, and `image` is one of them.
+    let input = unsafe { std::slice::from_raw_parts(x.at(image * conv.image_len()), conv.image_len()) };
+    match &filter.kind {
+        FilterKind::Depthwise(taps) => taps.forward_image(filter.isa, conv, block.activation, input, output),
+        FilterKind::Panels(panels) => {
+            let (x, y) = (ConstPointer::new(input), MutPointer::new(output));
+            let activation = block.activation;
+            let convolved = Convolved { conv, activation, unit: Unit::Pixel, panels, x, y, index: None };
+            convolved.units(0..convolved.units_of_image());
+        }
+    }
+}
+
+/// A convolution with panels, pixels or 2×2 windows being its units.
+pub(super) struct Convolved<'a> {
+    pub conv: &'a Convolution,
+    pub activation: Activation,
+    pub unit: Unit,
+    /// One set a group.
+    pub panels: &'a [Panels],
+    /// `[N, H, W, Ci]`
+    pub x: ConstPointer<'a, f32>,
+    /// `[N, units, Co]`
+    pub y: MutPointer<'a, f32>,
+    pub index: Option<MutPointer<'a, u8>>,
+}
+
+impl Convolved<'_> {
+    /// Rows and columns of units.
+    fn extent(&self) -> [usize; 2] {
+        let [_, rows, columns, _] = self.conv.output_shape();
+        match self.unit {
+            Unit::Pixel => [rows, columns],
+            Unit::MaxWindow => [rows / 2, columns / 2],
+        }
+    }
+
+    pub fn units_of_image(&self) -> usize {
+        self.extent().iter().product()
+    }
+
+    /// All units, split over the team.
+    fn all(&self) {
+        let units = self.conv.batch * self.units_of_image();
+        if self.conv.multiply_adds() < WORTH_SPLITTING {
+            self.units(0..units)
+        } else {
+            team::split(units, |_, range| self.units(range))
+        }
+    }
+
+    /// Some units of the batch, on this thread.
+    pub fn units(&self, range: Range<usize>) {
+        let per_image = self.units_of_image();
+        let images = (CHUNK / per_image.max(1)).max(1);
+        let direct = self.conv.padding == Padding::default() && self.conv.groups == 1;
+        let channels = self.conv.group_inputs();
+        let window = Window::new(self.conv, channels);
+        let mut copies =
+            if direct { AlignedBuffer::new(0) } else { AlignedBuffer::zeroed(images * window.image) };
+        let mut start = range.start;
+        while start < range.end {
+            let first_image = start / per_image;
+            let end = range.end.min((first_image + images) * per_image);
+            let layout = self.layout(window.row, window.image);
+            let first_unit = start - first_image * per_image;
+            let input = self.x.at(first_image * self.conv.image_len());
+            if direct {
+                self.tiles(0, layout, input, first_unit, start..end);
+            } else {
+                for group in 0..self.conv.groups {
+                    for image in first_image..end.div_ceil(per_image) {
+                        let len = self.conv.image_len();
+                        // SAFETY: the input is `batch` images.
+                        let from = unsafe { std::slice::from_raw_parts(self.x.at(image * len), len) };
+                        let to = &mut copies[(image - first_image) * window.image..];
+                        window.copy(from, group * channels, channels, to);
+                    }
+                    self.tiles(group, layout, copies.as_ptr(), first_unit, start..end);
+                }
+            }
+            start = end;
+        }
+    }
+
+    /// `units` of one group, whose inputs start at `input`, `first_unit` units before the first of them.
+    fn tiles(&self, group: usize, layout: Layout, input: *const f32, first_unit: usize, units: Range<usize>) {
+        let panels = &self.panels[group];
+        let output_step = self.conv.out_channels;
+        let at = units.start * output_step + group * self.conv.group_outputs();
+        panels.isa().run(Tiles {
+            layout,
+            unit: self.unit,
+            input,
+            first_unit,
+            units: units.len(),
+            panels,
+            blocks: 0..panels.blocks(),
+            activation: self.activation,
+            output: self.y.at(at),
+            output_step,
+            index: self.index.map_or(std::ptr::null_mut(), |index| index.at(at)),
+        });
+    }
+
+    /// With `row` and `image` floats in a row and an image of the (padded) input.
+    fn layout(&self, row: usize, image: usize) -> Layout {
+        let Convolution { kernel, stride, .. } = *self.conv;
+        let channels = self.conv.group_inputs();
+        let [rows, columns] = self.extent();
+        let pixels = match self.unit {
+            Unit::Pixel => 1,
+            Unit::MaxWindow => 2,
+        };
+        let (pixel_right, pixel_down) = (stride[1] * channels, stride[0] * row);
+        Layout {
+            columns,
+            rows,
+            column_step: pixels * pixel_right,
+            row_step: pixels * pixel_down,
+            image_step: image,
+            kernel_rows: kernel[0],
+            kernel_row_step: row,
+            run: kernel[1] * channels,
+            run_step: 1,
+            pixel_right,
+            pixel_down,
+        }
+    }
+}

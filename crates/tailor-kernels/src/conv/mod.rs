@@ -1,0 +1,274 @@
+//! Convolution blocks: convolution, bias, activation, pooling, in one pass; and their exact gradients.
+//!
+//! ```text
+//!            x [N, H, W, Ci]                              dy [N, Po, Qo, Co]
+//!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (sparse; the general case)
+//!            ├─ depthwise  (one channel a group)           ├─ few_taps   (a first layer's weights)
+//!            └─ pool       (what no tile folds in)         ├─ pointwise  (1×1: matrix products)
+//!                                                          └─ depthwise
+//! ```
+//!
+//! Layouts: activations NHWC, weights OHWI `[Co, Kh, Kw, Ci / groups]`.
+
+mod backward;
+mod depthwise;
+mod few_taps;
+mod forward;
+mod lists;
+mod pointwise;
+mod window;
+
+pub(crate) use backward::add_rows;
+
+use crate::activation::Activation;
+use crate::buffer::AlignedBuffer;
+use crate::panels::Panels;
+use crate::pool::{Pool, PoolKind};
+use crate::simd::Isa;
+use crate::tile::Unit;
+
+/// Rows and columns of zeros around an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Padding {
+    pub top: usize,
+    pub left: usize,
+    pub bottom: usize,
+    pub right: usize,
+}
+
+impl Padding {
+    /// The same on all four sides.
+    pub const fn all(n: usize) -> Self {
+        Self { top: n, left: n, bottom: n, right: n }
+    }
+}
+
+/// The geometry of a two-dimensional convolution over a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Convolution {
+    pub batch: usize,
+    pub height: usize,
+    pub width: usize,
+    pub in_channels: usize,
+    pub out_channels: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal stride.
+    pub stride: [usize; 2],
+    pub padding: Padding,
+    /// Input and output channels are split into this many groups; a group sees only its own inputs.
+    pub groups: usize,
+}
+
+impl Convolution {
+    /// `[N, Ho, Wo, Co]`
+    pub fn output_shape(&self) -> [usize; 4] {
+        let rows = (self.padded_height() - self.kernel[0]) / self.stride[0] + 1;
+        let columns = (self.padded_width() - self.kernel[1]) / self.stride[1] + 1;
+        [self.batch, rows, columns, self.out_channels]
+    }
+
+    /// Multiply-adds of a forward pass.
+    pub fn multiply_adds(&self) -> usize {
+        self.output_shape().iter().product::<usize>() * self.reduction()
+    }
+
+    fn padded_height(&self) -> usize {
+        self.height + self.padding.top + self.padding.bottom
+    }
+
+    fn padded_width(&self) -> usize {
+        self.width + self.padding.left + self.padding.right
+    }
+
+    /// Input channels of a group.
+    fn group_inputs(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    /// Output channels of a group.
+    fn group_outputs(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Products summed up in one output.
+    fn reduction(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * self.group_inputs()
+    }
+
+    /// Floats of an input image, `[H, W, Ci]`.
+    fn image_len(&self) -> usize {
+        self.height * self.width * self.in_channels
+    }
+
+    /// Floats of an output image before pooling, `[Ho, Wo, Co]`.
+    fn output_len(&self) -> usize {
+        let [_, rows, columns, channels] = self.output_shape();
+        rows * columns * channels
+    }
+
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.group_inputs() == 1 && self.group_outputs() == 1
+    }
+
+    fn check(&self) {
+        let Self { kernel, stride, groups, .. } = *self;
+        assert!(kernel[0] > 0 && kernel[1] > 0, "a kernel has rows and columns: {kernel:?}");
+        assert!(stride[0] > 0 && stride[1] > 0, "a stride is at least 1: {stride:?}");
+        assert!(
+            groups > 0 && self.in_channels.is_multiple_of(groups) && self.out_channels.is_multiple_of(groups),
+            "{groups} groups divide {} and {} channels",
+            self.in_channels,
+            self.out_channels
+        );
+        assert!(self.in_channels > 0 && self.out_channels > 0, "a convolution has channels: {self:?}");
+        assert!(
+            self.padded_height() >= kernel[0] && self.padded_width() >= kernel[1],
+            "the kernel fits the padded image: {self:?}"
+        );
+    }
+}
+
+/// A convolution and what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvBlock {
+    pub convolution: Convolution,
+    pub activation: Activation,
+    pub pool: Option<Pool>,
+}
+
+/// What a forward pass in training keeps for the backward pass, besides its input and output.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    /// Per output of a maximum pool: which input of its window won.
+    index: AlignedBuffer<u8>,
+    /// Activations before an average pool, `[N, Ho, Wo, Co]`, where their derivative needs them.
+    activations: AlignedBuffer,
+}
+
+/// Weights packed for inference: pack once, infer often.
+#[derive(Clone, Debug)]
+pub struct PackedFilter {
+    isa: Isa,
+    kind: FilterKind,
+}
+
+#[derive(Clone, Debug)]
+enum FilterKind {
+    /// One set of panels a group.
+    Panels(Vec<Panels>),
+    Depthwise(depthwise::Taps),
+}
+
+/// Operands of [`ConvBlock::backward`].
+#[derive(Debug)]
+pub struct ConvGradient<'a> {
+    /// The forward pass's input, weights, output, and what it saved.
+    pub x: &'a [f32],
+    pub weights: &'a [f32],
+    pub y: &'a [f32],
+    pub saved: &'a Saved,
+    /// The loss's gradient with respect to `y`.
+    pub dy: &'a [f32],
+    /// Where to put the gradients, all overwritten. The one with respect to `x` may be left out.
+    pub dx: Option<&'a mut [f32]>,
+    pub dw: &'a mut [f32],
+    pub db: Option<&'a mut [f32]>,
+}
+
+impl ConvBlock {
+    /// `[N, H, W, C]` of what the block puts out.
+    pub fn output_shape(&self) -> [usize; 4] {
+        let shape = self.convolution.output_shape();
+        self.pool.map_or(shape, |pool| pool.output_shape(shape))
+    }
+
+    /// Packs OHWI weights, a bias `[Co]`, and scale and shift `[Co]` that are applied after the activation (a
+    /// batch normalisation at inference). Independent of batch and image size.
+    pub fn pack(&self, weights: &[f32], bias: Option<&[f32]>, affine: Option<[&[f32]; 2]>) -> PackedFilter {
+        let conv = &self.convolution;
+        conv.check();
+        assert_eq!(
+            weights.len(),
+            conv.out_channels * conv.reduction(),
+            "weights are [Co, Kh, Kw, Ci / groups]"
+        );
+        for values in [bias, affine.map(|a| a[0]), affine.map(|a| a[1])].into_iter().flatten() {
+            assert_eq!(values.len(), conv.out_channels, "bias, scale and shift have one value a channel");
+        }
+        let isa = Isa::current();
+        if conv.is_depthwise() {
+            return PackedFilter {
+                isa,
+                kind: FilterKind::Depthwise(depthwise::Taps::pack(conv, weights, bias, affine)),
+            };
+        }
+        let outputs = conv.group_outputs();
+        let of_group =
+            |values: &'_ [f32], group: usize| values[group * outputs..(group + 1) * outputs].to_vec();
+        let panels = (0..conv.groups).map(|group| {
+            let len = outputs * conv.reduction();
+            let group_weights = &weights[group * len..(group + 1) * len];
+            let bias = bias.map(|bias| of_group(bias, group));
+            let panels =
+                Panels::from_channels(isa, group_weights, outputs, conv.reduction(), bias.as_deref());
+            match affine {
+                Some([scale, shift]) => panels.with_affine(&of_group(scale, group), &of_group(shift, group)),
+                None => panels,
+            }
+        });
+        PackedFilter { isa, kind: FilterKind::Panels(panels.collect()) }
+    }
+
+    /// Inference: `y = pool(scale · activation(conv(x) + bias) + shift)`.
+    pub fn infer(&self, filter: &PackedFilter, x: &[f32], y: &mut [f32]) {
+        self.check(x, y);
+        forward::run(self, filter, x, y, None);
+    }
+
+    /// Training: `y = pool(activation(conv(x) + bias))`, and what [`ConvBlock::backward`] needs.
+    pub fn forward(&self, x: &[f32], weights: &[f32], bias: Option<&[f32]>, y: &mut [f32]) -> Saved {
+        self.check(x, y);
+        let filter = self.pack(weights, bias, None);
+        let mut saved = Saved::default();
+        match self.pool.map(|pool| pool.kind) {
+            Some(PoolKind::Max) => saved.index = AlignedBuffer::new(y.len()),
+            Some(PoolKind::Average) if self.activation != Activation::Identity => {
+                saved.activations =
+                    AlignedBuffer::new(self.convolution.batch * self.convolution.output_len());
+            }
+            _ => {}
+        }
+        forward::run(self, &filter, x, y, Some(&mut saved));
+        saved
+    }
+
+    /// The exact gradients of [`ConvBlock::forward`].
+    pub fn backward(&self, gradient: ConvGradient) {
+        self.check(gradient.x, gradient.y);
+        let (conv, y_len) = (&self.convolution, gradient.y.len());
+        let weights_len = conv.out_channels * conv.reduction();
+        assert_eq!(gradient.dy.len(), y_len, "dy is as long as y");
+        assert_eq!(gradient.weights.len(), weights_len, "weights are [Co, Kh, Kw, Ci / groups]");
+        assert_eq!(gradient.dw.len(), weights_len, "dw is as long as the weights");
+        assert!(gradient.dx.as_ref().is_none_or(|dx| dx.len() == gradient.x.len()), "dx is as long as x");
+        assert!(gradient.db.as_ref().is_none_or(|db| db.len() == conv.out_channels), "db is [Co]");
+        backward::run(self, gradient);
+    }
+
+    /// The pool that tiles can fold in: it is why rows and columns it drops are never computed.
+    fn unit(&self) -> Option<Unit> {
+        match self.pool {
+            None => Some(Unit::Pixel),
+            Some(pool) if pool.is_max_2x2() && !self.convolution.is_depthwise() => Some(Unit::MaxWindow),
+            Some(_) => None,
+        }
+    }
+
+    fn check(&self, x: &[f32], y: &[f32]) {
+        let conv = &self.convolution;
+        conv.check();
+        assert_eq!(x.len(), conv.batch * conv.image_len(), "x is [N, H, W, Ci]");
+        assert_eq!(y.len(), self.output_shape().iter().product::<usize>(), "y is {:?}", self.output_shape());
+    }
+}

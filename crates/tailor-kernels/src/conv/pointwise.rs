@@ -1,0 +1,79 @@
+//! The backward pass of 1×1 convolutions: matrix products over pixels, on the tiles.
+
+use super::backward::{OutputGradient, add_rows, parts};
+use super::{ConvBlock, ConvGradient};
+use crate::activation::Activation;
+use crate::buffer::AlignedBuffer;
+use crate::elementwise;
+use crate::panels::Panels;
+use crate::pointer::MutPointer;
+use crate::simd::Isa;
+use crate::team;
+use crate::tile::{Layout, Tiles, Unit};
+
+pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
+    let isa = Isa::current();
+    let outputs = OutputGradient::new(block, isa, &gradient);
+    let conv = &block.convolution;
+    let (ci, co) = (conv.in_channels, conv.out_channels);
+    let pixels = conv.height * conv.width;
+    // dx [pixels, Ci] = dz [pixels, Co] · w [Co, Ci]
+    let weights = gradient
+        .dx
+        .is_some()
+        .then(|| Panels::from_rows(isa, gradient.weights, ci, co, None, |output| output * ci));
+    let dx = gradient.dx.map(MutPointer::new);
+
+    let parts = parts(conv);
+    let sums_len = co * ci + co;
+    let mut sums = AlignedBuffer::zeroed(parts * sums_len);
+    let all_sums = MutPointer::new(&mut sums);
+    team::run(parts, |part| {
+        // SAFETY: each part has its own sums.
+        let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(co * ci);
+        let mut scratch = <[AlignedBuffer; 2]>::default();
+        let mut image_dw = AlignedBuffer::new(co * ci);
+        for image in team::part_of(conv.batch, part, parts) {
+            let x = &gradient.x[image * pixels * ci..(image + 1) * pixels * ci];
+            let dz = outputs.dense(image, &mut scratch);
+            add_rows(isa, dz, db);
+            // dw [Co, Ci] = dzᵀ [Co, pixels] · x [pixels, Ci]
+            let inputs = Panels::from_rows(isa, x, ci, pixels, None, |pixel| pixel * ci);
+            matrix_product(&inputs, Layout::matrix(co, 1, pixels, co), dz, &mut image_dw);
+            elementwise::accumulate(isa, &image_dw, dw);
+            if let (Some(weights), Some(dx)) = (&weights, dx) {
+                // SAFETY: each image belongs to one part.
+                let dx = unsafe { dx.slice(image * pixels * ci, pixels * ci) };
+                matrix_product(weights, Layout::matrix(pixels, co, co, 1), dz, dx);
+            }
+        }
+    });
+    let (first, others) = sums.split_at_mut(sums_len);
+    for part in others.chunks_exact(sums_len) {
+        elementwise::accumulate(isa, part, first);
+    }
+    gradient.dw.copy_from_slice(&first[..co * ci]);
+    if let Some(db) = gradient.db {
+        db.copy_from_slice(&first[co * ci..]);
+    }
+}
+
+/// `c [rows, channels] = a [rows, reduction] · panels`, with `a` laid out as `layout` says.
+fn matrix_product(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32]) {
+    let (rows, channels) = (layout.columns, panels.channels());
+    let last = (rows - 1) * layout.column_step + (layout.run - 1) * layout.run_step;
+    assert!(last < a.len() && c.len() == rows * channels, "the matrices are as large as the layout says");
+    panels.isa().run(Tiles {
+        layout,
+        unit: Unit::Pixel,
+        input: a.as_ptr(),
+        first_unit: 0,
+        units: rows,
+        panels,
+        blocks: 0..panels.blocks(),
+        activation: Activation::Identity,
+        output: c.as_mut_ptr(),
+        output_step: channels,
+        index: std::ptr::null_mut(),
+    });
+}

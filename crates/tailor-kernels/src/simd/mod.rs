@@ -1,0 +1,131 @@
+//! One source for every instruction set.
+//!
+//! A kernel is a type that implements [`Kernel`]: its fields are its arguments and its body is generic over
+//! [`Simd`]. [`Isa::run`] compiles that body once per instruction set, inside a function that enables the
+//! set's instructions, and picks the copy to run.
+//!
+//! A value of a [`Simd`] type is a token: it exists only where the CPU has the instructions, which is what
+//! makes its register operations safe. Memory operations stay `unsafe`, for the pointer's sake. Everything on
+//! the way from [`Kernel::run`] to an instruction is `#[inline(always)]`, as instructions are enabled in the
+//! outermost function only; for the same reason kernels do not use closures.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+pub use isa::{Isa, IsaError};
+
+/// Vector operations of one instruction set, on `LANES` lanes of 32 bits.
+pub trait Simd: Copy {
+    /// Lanes of a vector.
+    const LANES: usize;
+    /// Vector registers, which bound the tiles that a kernel may keep in them.
+    const REGISTERS: usize;
+    /// A vector of `f32`.
+    type F: Copy;
+    /// A vector of `i32`.
+    type I: Copy;
+    /// The outcome of a comparison, one truth value a lane.
+    type M: Copy;
+
+    fn splat(self, value: f32) -> Self::F;
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// The larger one; `b` where either is not a number, so that `max(0, x)` lets NaN through.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller one; `b` where either is not a number.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a × b + c`, rounded once where the instruction set can.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a > b`, false where either is not a number.
+    fn gt(self, a: Self::F, b: Self::F) -> Self::M;
+    /// `a` where the mask is true, else `b`.
+    fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    /// The sum over the lanes.
+    fn sum(self, a: Self::F) -> f32;
+
+    fn splat_i(self, value: i32) -> Self::I;
+    /// 0, 1, 2, … over the lanes.
+    fn lanes(self) -> Self::I;
+    fn add_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// The low 32 bits of the product.
+    fn mul_i(self, a: Self::I, b: Self::I) -> Self::I;
+    fn xor_i(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Logical (unsigned) shift to the right.
+    fn shr_i<const BITS: i32>(self, a: Self::I) -> Self::I;
+    fn eq_i(self, a: Self::I, b: Self::I) -> Self::M;
+    fn gt_i(self, a: Self::I, b: Self::I) -> Self::M;
+    fn select_i(self, mask: Self::M, a: Self::I, b: Self::I) -> Self::I;
+
+    /// # Safety
+    /// `LANES` floats can be read at `from`.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+    /// # Safety
+    /// `LANES` floats can be written at `to`.
+    unsafe fn store(self, to: *mut f32, a: Self::F);
+    /// The first `n <= LANES` lanes from memory, zero in the others.
+    /// # Safety
+    /// `n` floats can be read at `from`.
+    unsafe fn load_n(self, from: *const f32, n: usize) -> Self::F;
+    /// Writes the first `n <= LANES` lanes.
+    /// # Safety
+    /// `n` floats can be written at `to`.
+    unsafe fn store_n(self, to: *mut f32, n: usize, a: Self::F);
+    /// The first `n <= LANES` bytes, widened; zero in the other lanes.
+    /// # Safety
+    /// `n` bytes can be read at `from`.
+    unsafe fn load_bytes(self, from: *const u8, n: usize) -> Self::I;
+    /// The low byte of each of the first `n <= LANES` lanes.
+    /// # Safety
+    /// `n` bytes can be written at `to`.
+    unsafe fn store_bytes(self, to: *mut u8, n: usize, a: Self::I);
+
+    /// Transposes a square of `LANES × LANES` floats; strides are in floats.
+    /// # Safety
+    /// `LANES` rows of `LANES` floats can be read at `from` and written at `to`, which do not overlap.
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for row in 0..Self::LANES {
+            for column in 0..Self::LANES {
+                // SAFETY: both offsets lie inside the squares the caller vouches for.
+                unsafe { *to.add(column * to_stride + row) = *from.add(row * from_stride + column) };
+            }
+        }
+    }
+}
+
+/// A kernel: its fields are the arguments, its body is generic over the instruction set.
+pub trait Kernel {
+    type Output;
+    /// The body; `#[inline(always)]` in every implementation.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Writes the methods of a [`Simd`] implementation whose bodies are single intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! intrinsics {
+    ($(fn $name:ident$(<const $bits:ident>)?($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name$(<const $bits: i32>)?(self, $($arg: $type),*) -> $out {
+            // SAFETY: the token `self` exists only where the CPU has these instructions.
+            unsafe { $body }
+        }
+    )*};
+    ($(unsafe fn $name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)? = $body:expr;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name(self, $($arg: $type),*) $(-> $out)? {
+            // SAFETY: the token vouches for the instructions, the caller for the pointer.
+            unsafe { $body }
+        }
+    )*};
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use intrinsics;

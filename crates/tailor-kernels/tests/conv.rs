@@ -1,0 +1,237 @@
+//! Convolution blocks against the naive reference: forward, inference and every gradient, on each instruction
+//! set and number of threads.
+
+mod reference;
+
+use proptest::prelude::*;
+use reference::*;
+use tailor_kernels::activation::Activation::{self, *};
+use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding};
+use tailor_kernels::pool::{Pool, PoolKind};
+
+/// Forward, inference with an affine transform, and all gradients of a block.
+type Results = [Vec<f32>; 6];
+
+struct Operands {
+    x: Vec<f32>,
+    w: Vec<f32>,
+    b: Vec<f32>,
+    affine: [Vec<f32>; 2],
+    dy: Vec<f32>,
+}
+
+impl Operands {
+    fn draw(block: &ConvBlock, seed: u64) -> Self {
+        let c = &block.convolution;
+        let mut random = Random(seed);
+        let reduction = c.kernel[0] * c.kernel[1] * c.in_channels / c.groups;
+        let scale = 2. / (reduction as f32).sqrt();
+        Self {
+            x: random.values(c.batch * c.height * c.width * c.in_channels),
+            w: random.values(c.out_channels * reduction).iter().map(|w| w * scale).collect(),
+            b: random.values(c.out_channels),
+            affine: [random.values(c.out_channels), random.values(c.out_channels)],
+            dy: random.values(block.output_shape().iter().product()),
+        }
+    }
+}
+
+fn kernel_results(block: &ConvBlock, o: &Operands, with_dx: bool) -> Results {
+    let len = block.output_shape().iter().product();
+    let (mut y, mut inferred) = (vec![0.; len], vec![0.; len]);
+    let filter = block.pack(&o.w, Some(&o.b), Some([&o.affine[0], &o.affine[1]]));
+    block.infer(&filter, &o.x, &mut inferred);
+    let saved = block.forward(&o.x, &o.w, Some(&o.b), &mut y);
+    // Filled with what must be overwritten.
+    let (mut dx, mut dw, mut db) = (vec![7.; o.x.len()], vec![7.; o.w.len()], vec![7.; o.b.len()]);
+    block.backward(ConvGradient {
+        x: &o.x,
+        weights: &o.w,
+        y: &y,
+        saved: &saved,
+        dy: &o.dy,
+        dx: with_dx.then_some(&mut dx[..]),
+        dw: &mut dw,
+        db: Some(&mut db),
+    });
+    [y, inferred, if with_dx { dx } else { Vec::new() }, dw, db, Vec::new()]
+}
+
+fn check(block: &ConvBlock, seed: u64) {
+    let operands = Operands::draw(block, seed);
+    let Operands { x, w, b, affine, dy } = &operands;
+    let expected = conv_block(block, x, w, b, [&affine[0], &affine[1]], dy);
+    for with_dx in [true, false] {
+        everywhere(
+            || kernel_results(block, &operands, with_dx),
+            |[y, inferred, dx, dw, db, _]| {
+                assert_close("y", y, &expected.y, 2e-6);
+                assert_close("inferred", inferred, &expected.y_affine, 3e-6);
+                if expected.margin > 1e-5 {
+                    if with_dx {
+                        assert_close("dx", dx, &expected.dx, 5e-6);
+                    }
+                    assert_close("dw", dw, &expected.dw, 5e-6);
+                    assert_close("db", db, &expected.db, 5e-6);
+                }
+            },
+        );
+    }
+}
+
+fn conv(size: [usize; 3], channels: [usize; 2], kernel: usize) -> Convolution {
+    Convolution {
+        batch: size[0],
+        height: size[1],
+        width: size[2],
+        in_channels: channels[0],
+        out_channels: channels[1],
+        kernel: [kernel; 2],
+        stride: [1; 2],
+        padding: Padding::default(),
+        groups: 1,
+    }
+}
+
+#[test]
+fn the_layers_of_the_reference_systems() {
+    struct Case {
+        convolution: Convolution,
+        activation: Activation,
+        pool: Option<Pool>,
+        reason: &'static str,
+    }
+    let max = Some(Pool::MAX_2X2);
+    let cases = [
+        Case {
+            convolution: conv([3, 28, 28], [1, 32], 3),
+            activation: Relu,
+            pool: max,
+            reason: "a first layer",
+        },
+        Case { convolution: conv([2, 28, 28], [1, 64], 3), activation: Relu, pool: None, reason: "unpooled" },
+        Case {
+            convolution: conv([3, 13, 13], [32, 64], 3),
+            activation: Relu,
+            pool: max,
+            reason: "an odd size",
+        },
+        Case {
+            convolution: conv([5, 5, 5], [64, 64], 3),
+            activation: Relu,
+            pool: None,
+            reason: "images share tiles",
+        },
+        Case {
+            convolution: conv([2, 12, 12], [64, 128], 3),
+            activation: Relu,
+            pool: None,
+            reason: "two slices",
+        },
+        Case {
+            convolution: Convolution { padding: Padding::all(2), ..conv([2, 28, 28], [1, 6], 5) },
+            activation: Tanh,
+            pool: Some(Pool::AVERAGE_2X2),
+            reason: "LeNet-5's first",
+        },
+        Case {
+            convolution: conv([2, 14, 14], [6, 16], 5),
+            activation: Tanh,
+            pool: Some(Pool::AVERAGE_2X2),
+            reason: "its second",
+        },
+        Case {
+            convolution: Convolution { padding: Padding::all(1), ..conv([1, 9, 9], [48, 48], 3) },
+            activation: Identity,
+            pool: None,
+            reason: "everything is alive: the dense input gradient, padded",
+        },
+        Case {
+            convolution: conv([2, 6, 6], [40, 24], 1),
+            activation: Relu6,
+            pool: None,
+            reason: "pointwise",
+        },
+        Case {
+            convolution: Convolution { stride: [2; 2], ..conv([2, 7, 7], [16, 24], 1) },
+            activation: Identity,
+            pool: None,
+            reason: "a strided shortcut",
+        },
+        Case {
+            convolution: Convolution {
+                stride: [2; 2],
+                padding: Padding { bottom: 1, right: 1, ..Padding::default() },
+                ..conv([2, 8, 8], [3, 20], 3)
+            },
+            activation: Relu6,
+            pool: None,
+            reason: "TensorFlow's padding of a strided layer",
+        },
+        Case {
+            convolution: Convolution { groups: 20, padding: Padding::all(1), ..conv([2, 7, 7], [20, 20], 3) },
+            activation: Relu6,
+            pool: None,
+            reason: "depthwise",
+        },
+    ];
+    for (seed, case) in cases.into_iter().enumerate() {
+        println!("{}: {:?}", case.reason, case.convolution);
+        check(
+            &ConvBlock { convolution: case.convolution, activation: case.activation, pool: case.pool },
+            seed as u64,
+        );
+    }
+}
+
+fn any_block() -> impl Strategy<Value = ConvBlock> {
+    let size = (1..4usize, 1..12usize, 1..12usize);
+    let channels =
+        (1..4usize, prop_oneof![1..8usize, 15..34usize], prop_oneof![1..8usize, 15..50usize], any::<bool>());
+    let geometry = (1..6usize, 1..6usize, 1..4usize, 1..4usize, [0..3usize, 0..3, 0..3, 0..3]);
+    let activation = prop_oneof![Just(Identity), Just(Relu), Just(Relu6), Just(Tanh)];
+    let kind = prop_oneof![Just(PoolKind::Max), Just(PoolKind::Average)];
+    let pool = prop_oneof![
+        Just(None),
+        Just(Some(Pool::MAX_2X2)),
+        (kind, [1..4usize, 1..4], [1..4usize, 1..4]).prop_map(|(kind, window, stride)| {
+            let padding =
+                Padding { top: window[0] / 2, left: window[1] - 1, bottom: 0, right: window[1] / 2 };
+            Some(Pool { kind, window, stride, padding })
+        }),
+    ];
+    (size, channels, geometry, activation, pool).prop_map(|(size, channels, geometry, activation, pool)| {
+        let (batch, height, width) = size;
+        let (groups, ci, co, depthwise) = channels;
+        let (kh, kw, sh, sw, [top, left, bottom, right]) = geometry;
+        let padding = Padding { top, left, bottom, right };
+        let kernel = [kh.min(height + top + bottom), kw.min(width + left + right)];
+        let (groups, ci, co) = if depthwise {
+            (ci, 1, 1)
+        } else if groups > 1 {
+            (groups, ci.min(8), co.min(8))
+        } else {
+            (1, ci, co)
+        };
+        let convolution = Convolution {
+            batch,
+            height,
+            width,
+            in_channels: ci * groups,
+            out_channels: co * groups,
+            kernel,
+            stride: [sh, sw],
+            padding,
+            groups,
+        };
+        ConvBlock { convolution, activation, pool }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn any_shape(block in any_block(), seed: u64) {
+        check(&block, seed);
+    }
+}
