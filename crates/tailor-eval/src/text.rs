@@ -4,7 +4,7 @@ use std::fmt;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::{ConfusedPair, Evaluation};
+use crate::{ConfusedPair, Evaluation, thousands};
 
 /// The most classes whose confusion matrix fits a terminal.
 const WIDEST_CONFUSION: usize = 20;
@@ -124,15 +124,6 @@ fn percent(share: f64) -> String {
     format!("{:6.2} %", 100.0 * share)
 }
 
-/// A count with a comma between thousands.
-fn thousands(count: usize) -> String {
-    let digits = count.to_string();
-    let lead = digits.len() % 3;
-    let groups = digits[lead..].as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
-    let lead = (lead > 0).then(|| digits[..lead].to_owned());
-    lead.into_iter().chain(groups).collect::<Vec<_>>().join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,14 +169,5 @@ true \\ predicted  0  1  2
     fn a_model_without_mistakes_is_told_so() {
         let evaluation = evaluation(["a", "b", "c"], &[0, 1], &[0, 1]);
         assert!(table(&evaluation).ends_with("\nNo image was given a wrong class.\n"));
-    }
-
-    #[test]
-    fn thousands_are_parted() {
-        let cases =
-            [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678"), (123_456, "123,456")];
-        for (count, text) in cases {
-            assert_eq!(thousands(count), text);
-        }
     }
 }

@@ -1,1 +1,43 @@
-//! What people look at: plots, picture grids, self-contained pages.
+//! What people look at: a run's page, plots as files, grids of pictures.
+//!
+//! Figures come from [`tailor_eval`]; this crate draws them and says what they mean. All plots are SVG, drawn once: the page
+//! shows them in its own colors, light or dark, and files of their own carry fixed ones. PNG is made from the same SVG with
+//! an embedded font, so a machine without fonts, display or network gives the same pixels.
+//!
+//! ```text
+//!   RunReport ──► page ───────────────────────────────────────► report.html
+//!                  ├── remarks      what the numbers say, in words
+//!                  ├── gallery      which images are worth showing
+//!                  └── picture      pictures as data URIs
+//!
+//!   Evaluation ──► heat_map ─────┐
+//!              └─► reliability ──┼─► svg ──► inline in the page; *.svg
+//!   History ─────► curves (axis)─┘    └──► raster ──► *.png        (plots)
+//!
+//!   Grid ────────► svg ──► raster ──► PNG bytes                    (grid)
+//!
+//!   palette: every color, light and dark, by role      number: counts and percent as people read them
+//! ```
+
+mod axis;
+mod curves;
+mod error;
+mod gallery;
+mod grid;
+mod heat_map;
+mod number;
+mod page;
+mod palette;
+mod picture;
+mod plots;
+mod raster;
+mod reliability;
+mod remarks;
+mod report;
+mod svg;
+
+pub use error::{Error, Result};
+pub use grid::{Captioned, Grid, labeled_grid};
+pub use picture::{Picture, Pictures};
+pub use plots::write_plots;
+pub use report::{LayerRow, RunReport, html};

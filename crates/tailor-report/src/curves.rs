@@ -1,0 +1,166 @@
+//! Loss and accuracy over the epochs.
+
+use tailor_eval::{EpochRecord, History};
+
+use crate::axis::Axis;
+use crate::svg::{Anchor, Drawing, Frame, Point, text_width};
+
+const WIDTH: f64 = 440.0;
+const HEIGHT: f64 = 300.0;
+const PLOT: Frame = Frame { x: 44.0, y: 52.0, width: WIDTH - 60.0, height: HEIGHT - 90.0 };
+/// Up to so many epochs, each is marked with a dot.
+const DOTTED: usize = 30;
+
+/// One quantity, on the training part and on the validation part.
+struct Quantity {
+    title: &'static str,
+    training: fn(&EpochRecord) -> f64,
+    validation: fn(&EpochRecord) -> Option<f64>,
+}
+
+/// Mean loss in nats, `[epochs]`.
+pub(crate) fn loss(history: &History) -> Drawing {
+    let quantity = Quantity {
+        title: "Loss",
+        training: |record| record.train_loss,
+        validation: |record| record.validation_loss,
+    };
+    curves(history, &quantity)
+}
+
+/// Accuracy in percent, `[epochs]`.
+pub(crate) fn accuracy(history: &History) -> Drawing {
+    let quantity = Quantity {
+        title: "Accuracy, %",
+        training: |record| 100.0 * record.train_accuracy,
+        validation: |record| record.validation_accuracy.map(|accuracy| 100.0 * accuracy),
+    };
+    curves(history, &quantity)
+}
+
+/// Both, side by side.
+pub(crate) fn loss_and_accuracy(history: &History) -> Drawing {
+    const GAP: f64 = 20.0;
+    let (loss, accuracy) = (loss(history), accuracy(history));
+    let mut both = Drawing::new(2.0 * WIDTH + GAP, HEIGHT, "Loss and accuracy over the epochs");
+    both.place((0.0, 0.0), &loss);
+    both.place((WIDTH + GAP, 0.0), &accuracy);
+    both
+}
+
+fn curves(history: &History, quantity: &Quantity) -> Drawing {
+    let records = &history.0;
+    let validated = |record: &EpochRecord| (quantity.validation)(record).unwrap_or(f64::NAN);
+    let epochs = Axis::counting(
+        records.first().map_or(0, |record| record.epoch),
+        records.last().map_or(0, |record| record.epoch),
+        6,
+    );
+    let values = Axis::covering(records.iter().flat_map(|r| [(quantity.training)(r), validated(r)]), 5);
+    let place = |record: &EpochRecord, value: f64| {
+        let x = epochs.position(record.epoch as f64, PLOT.x, PLOT.right())?;
+        Some((x, values.position(value, PLOT.bottom(), PLOT.y)?))
+    };
+
+    let mut drawing = Drawing::new(WIDTH, HEIGHT, format!("{} over the epochs", quantity.title));
+    drawing.text("title", (0.0, 18.0), Anchor::Start, quantity.title);
+    axes(&mut drawing, &epochs, &values);
+    legend(&mut drawing, records.iter().any(|record| (quantity.validation)(record).is_some()));
+    let training: Vec<_> = records.iter().map(|record| place(record, (quantity.training)(record))).collect();
+    let validation: Vec<_> = records.iter().map(|record| place(record, validated(record))).collect();
+    curve(&mut drawing, "training", &training);
+    curve(&mut drawing, "validation", &validation);
+    if let Some((best, point)) = history.best().and_then(|best| Some((best, place(best, validated(best))?))) {
+        mark_best(&mut drawing, best.epoch, point);
+    }
+    drawing
+}
+
+fn axes(drawing: &mut Drawing, epochs: &Axis, values: &Axis) {
+    for tick in values.ticks() {
+        if let Some(y) = values.position(tick, PLOT.bottom(), PLOT.y) {
+            drawing.line("grid", (PLOT.x, y), (PLOT.right(), y));
+            drawing.text("quiet", (PLOT.x - 8.0, y + 4.0), Anchor::End, &values.label(tick));
+        }
+    }
+    drawing.line("axis", (PLOT.x, PLOT.bottom()), (PLOT.right(), PLOT.bottom()));
+    for tick in epochs.ticks() {
+        if let Some(x) = epochs.position(tick, PLOT.x, PLOT.right()) {
+            drawing.line("axis", (x, PLOT.bottom()), (x, PLOT.bottom() + 4.0));
+            drawing.text("quiet", (x, PLOT.bottom() + 18.0), Anchor::Middle, &epochs.label(tick));
+        }
+    }
+    drawing.text("quiet", (PLOT.center().0, PLOT.bottom() + 35.0), Anchor::Middle, "epoch");
+}
+
+/// Names the lines, from the right end of the title's line to the left.
+fn legend(drawing: &mut Drawing, validated: bool) {
+    let names: &[&str] = if validated { &["validation", "training"] } else { &["training"] };
+    names.iter().fold(PLOT.right(), |right, name| {
+        let start = right - text_width(name);
+        drawing.text("quiet", (start, 18.0), Anchor::Start, name);
+        drawing.line(name, (start - 22.0, 14.0), (start - 8.0, 14.0));
+        start - 38.0
+    });
+}
+
+/// A line through `points`, broken where one is missing.
+fn curve(drawing: &mut Drawing, class: &str, points: &[Option<Point>]) {
+    for run in points.split(Option::is_none) {
+        let run: Vec<Point> = run.iter().flatten().copied().collect();
+        if run.len() > 1 {
+            drawing.polyline(class, &run);
+        }
+        // A point alone makes no line, so it is always dotted.
+        if points.len() <= DOTTED || run.len() == 1 {
+            run.iter().for_each(|&point| drawing.circle(class, point, 2.5));
+        }
+    }
+}
+
+fn mark_best(drawing: &mut Drawing, epoch: usize, (x, y): Point) {
+    drawing.line("best", (x, PLOT.y), (x, PLOT.bottom()));
+    drawing.circle("best", (x, y), 4.5);
+    let is_left = x < PLOT.center().0;
+    let (anchor, offset) = if is_left { (Anchor::Start, 7.0) } else { (Anchor::End, -7.0) };
+    drawing.text("best halo", (x + offset, PLOT.y - 8.0), anchor, &format!("best: epoch {epoch}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raster;
+
+    fn record(epoch: usize, loss: f64) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: 1e-3,
+            train_loss: loss,
+            train_accuracy: 0.9,
+            validation_loss: Some(loss + 0.1),
+            validation_accuracy: Some(0.88),
+            seconds: 1.0,
+            images_per_second: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_breaks_the_line_and_not_the_axis() {
+        let losses = [0.6, 0.5, f64::NAN, 0.45, f64::INFINITY, 0.4, 0.38];
+        let history = History(losses.into_iter().zip(1..).map(|(loss, epoch)| record(epoch, loss)).collect());
+        let document = loss(&history).document();
+        roxmltree::Document::parse(&document).unwrap();
+        assert!(!document.contains("NaN") && !document.contains("inf"));
+        assert_eq!(document.matches("<polyline class=\"training\"").count(), 2, "epochs 1–2 and 6–7");
+        assert_eq!(document.matches("<circle class=\"training\"").count(), 5);
+        assert!(document.contains("best: epoch 7"));
+    }
+
+    #[test]
+    fn one_epoch_and_none_are_drawn_too() {
+        for records in [vec![record(1, 0.5)], vec![]] {
+            let drawing = loss_and_accuracy(&History(records));
+            assert!(raster::png(&drawing).is_ok());
+        }
+    }
+}

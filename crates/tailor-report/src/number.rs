@@ -1,0 +1,46 @@
+//! Numbers as a page shows them.
+
+pub(crate) use tailor_eval::thousands as count;
+
+/// A share as percent with one decimal and a narrow space that does not break: `91.4 %`.
+///
+/// What is nearly all or nearly nothing is never rounded to all or nothing: `> 99.9 %`, `< 0.1 %`.
+pub(crate) fn percent(share: f64) -> String {
+    match 100.0 * share {
+        p if p > 0.0 && p < 0.05 => "<\u{202f}0.1\u{202f}%".to_owned(),
+        p if p < 100.0 && p >= 99.95 => ">\u{202f}99.9\u{202f}%".to_owned(),
+        p => format!("{p:.1}\u{202f}%"),
+    }
+}
+
+/// `1 image`, `12 images`: a count with its noun, whose plural adds an s.
+pub(crate) fn counted(n: usize, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearly_all_is_not_all() {
+        for (share, text) in [
+            (0.0, "0.0\u{202f}%"),
+            (0.0004, "<\u{202f}0.1\u{202f}%"),
+            (0.9142, "91.4\u{202f}%"),
+            (0.9996, ">\u{202f}99.9\u{202f}%"),
+            (1.0, "100.0\u{202f}%"),
+        ] {
+            assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(
+            (counted(1, "image"), counted(1000, "image")),
+            ("1 image".to_owned(), "1,000 images".to_owned())
+        );
+    }
+}

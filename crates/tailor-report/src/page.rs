@@ -1,0 +1,325 @@
+//! The page: what the template fills in.
+
+use askama::Template;
+use tailor_eval::{ConfusedPair, Evaluation, Predictions};
+
+use crate::number::{count, percent};
+use crate::report::{LayerRow, RunReport};
+use crate::{Error, Pictures, Result, curves, gallery, heat_map, palette, reliability, remarks, svg};
+
+/// Kinds of mistake with pictures, and pictures of each.
+const PAIRS: usize = 6;
+const PICTURES_OF_PAIR: usize = 8;
+/// Pictures drawn at random.
+const SAMPLE: usize = 40;
+/// Pictures of the worst mistakes and of the least certain predictions.
+const RANKED: usize = 20;
+/// Which pictures are drawn at random: always the same, so that the same run gives the same page.
+const SAMPLE_SEED: u64 = 1;
+
+/// `report.html`, section by section. Text is escaped by the template; only drawings and styles, made here, are not.
+#[derive(Template)]
+#[template(path = "report.html")]
+pub(crate) struct Page<'a> {
+    style: String,
+    title: &'a str,
+    description: &'a str,
+    headline: Headline,
+    curves: Option<Curves>,
+    confusion: Plot,
+    classes: Classes,
+    pairs: Option<Pairs>,
+    sample: Gallery,
+    mistakes: Option<Gallery>,
+    doubts: Gallery,
+    calibration: Plot,
+    model: Option<Model>,
+    settings: &'a str,
+    facts: &'a [(String, String)],
+    reproduce: &'a str,
+    version: &'static str,
+}
+
+struct Headline {
+    accuracy: String,
+    interval: String,
+    remark: String,
+    tiles: Vec<Tile>,
+}
+
+/// A figure of the headline.
+struct Tile {
+    name: &'static str,
+    value: String,
+    note: &'static str,
+}
+
+struct Curves {
+    loss: String,
+    accuracy: String,
+    remark: String,
+}
+
+/// A drawing (inline SVG) and what it says.
+struct Plot {
+    svg: String,
+    remark: String,
+}
+
+struct Classes {
+    rows: Vec<ClassRow>,
+    averages: [AverageRow; 2],
+    remark: String,
+}
+
+struct ClassRow {
+    name: String,
+    /// Precision, recall, F1.
+    shares: [Share; 3],
+    support: String,
+}
+
+struct AverageRow {
+    name: &'static str,
+    precision: String,
+    recall: String,
+    f1: String,
+    support: String,
+}
+
+/// A share of 1, as text and as the length of a bar.
+struct Share {
+    text: String,
+    length: String,
+}
+
+struct Pairs {
+    pairs: Vec<Pair>,
+    remark: String,
+}
+
+struct Pair {
+    label: String,
+    predicted: String,
+    count: String,
+    share: String,
+    cards: Vec<Card>,
+}
+
+struct Gallery {
+    cards: Vec<Card>,
+    remark: String,
+}
+
+/// A picture, what the model said and what is true.
+struct Card {
+    data_uri: String,
+    is_pixelated: bool,
+    is_correct: bool,
+    predicted: String,
+    label: String,
+    confidence: String,
+    origin: String,
+}
+
+struct Model {
+    layers: Vec<LayerLine>,
+    total: String,
+    remark: String,
+}
+
+struct LayerLine {
+    name: String,
+    output_shape: String,
+    parameters: String,
+}
+
+impl<'a> Page<'a> {
+    /// Computes every section of `report`.
+    pub fn of(report: &'a RunReport<'_>) -> Result<Self> {
+        check_match(report.evaluation, report.predictions)?;
+        let cards = Cards { predictions: report.predictions, pictures: report.pictures };
+        let sample = gallery::sample(report.predictions, SAMPLE, SAMPLE_SEED);
+        let doubts = gallery::least_certain(report.predictions, RANKED);
+        Ok(Self {
+            style: style(),
+            title: report.title,
+            description: report.description,
+            headline: headline(report.evaluation, report.data_name),
+            curves: (!report.history.0.is_empty()).then(|| Curves {
+                loss: curves::loss(report.history).inline(),
+                accuracy: curves::accuracy(report.history).inline(),
+                remark: remarks::curves(report.history),
+            }),
+            confusion: Plot {
+                svg: heat_map::heat_map(report.evaluation).inline(),
+                remark: remarks::confusion(report.evaluation),
+            },
+            classes: classes(report.evaluation),
+            pairs: pairs(report.evaluation, &cards)?,
+            sample: Gallery {
+                cards: cards.of(&sample)?,
+                remark: remarks::sample(report.predictions, &sample),
+            },
+            mistakes: mistakes(&cards)?,
+            doubts: Gallery {
+                cards: cards.of(&doubts)?,
+                remark: remarks::least_certain(report.predictions, &doubts),
+            },
+            calibration: Plot {
+                svg: reliability::reliability(&report.evaluation.calibration).inline(),
+                remark: remarks::calibration(report.evaluation),
+            },
+            model: (!report.layers.is_empty()).then(|| model(&report.layers)),
+            settings: report.settings,
+            facts: &report.facts,
+            reproduce: report.reproduce,
+            version: env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    /// The page as HTML.
+    pub fn render(&self) -> Result<String> {
+        Template::render(self).map_err(|error| Error::Draw(error.to_string()))
+    }
+}
+
+fn check_match(evaluation: &Evaluation, predictions: &Predictions) -> Result<()> {
+    let size = |images: usize, classes: usize| format!("{images} images and {classes} classes");
+    let evaluated = size(evaluation.images, evaluation.per_class.len());
+    let predicted = size(predictions.len(), predictions.classes());
+    if evaluated == predicted { Ok(()) } else { Err(Error::Mismatch { evaluated, predicted }) }
+}
+
+/// The palette's variables, then the plots' and the page's rules. Print is always light.
+fn style() -> String {
+    format!(
+        ":root{{color-scheme:light dark;{}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{}}}}}\n{}{}",
+        palette::light_variables(),
+        palette::dark_variables(),
+        svg::STYLE,
+        include_str!("../templates/report.css")
+    )
+}
+
+fn headline(evaluation: &Evaluation, data_name: &str) -> Headline {
+    let interval = evaluation.accuracy_interval;
+    let mut tiles = vec![
+        Tile {
+            name: "Loss", value: format!("{:.3}", evaluation.loss), note: "mean −ln p of the true class"
+        },
+        Tile {
+            name: "Macro F1",
+            value: percent(evaluation.macro_average.f1),
+            note: "every class counts the same",
+        },
+    ];
+    if let Some(accuracy) = evaluation.top_k_accuracy(2) {
+        tiles.push(Tile { name: "Top 2", value: percent(accuracy), note: "right within two guesses" });
+    }
+    tiles.push(Tile {
+        name: "Calibration error",
+        value: percent(evaluation.expected_calibration_error),
+        note: "confidence against accuracy",
+    });
+    Headline {
+        accuracy: percent(evaluation.accuracy),
+        interval: format!("{} to {}", percent(interval.low), percent(interval.high)),
+        remark: remarks::headline(evaluation, data_name),
+        tiles,
+    }
+}
+
+fn classes(evaluation: &Evaluation) -> Classes {
+    let share = |share: f64| Share { text: percent(share), length: format!("{share:.4}") };
+    let rows = evaluation.per_class.iter().map(|class| ClassRow {
+        name: class.name.clone(),
+        shares: [class.precision, class.recall, class.f1].map(share),
+        support: count(class.support),
+    });
+    let averages = [
+        ("Mean of the classes", evaluation.macro_average),
+        ("Mean weighted by images", evaluation.weighted_average),
+    ];
+    Classes {
+        rows: rows.collect(),
+        averages: averages.map(|(name, average)| AverageRow {
+            name,
+            precision: percent(average.precision),
+            recall: percent(average.recall),
+            f1: percent(average.f1),
+            support: count(evaluation.images),
+        }),
+        remark: remarks::classes(evaluation),
+    }
+}
+
+/// The most frequent kinds of mistake; none if no mistake was made.
+fn pairs(evaluation: &Evaluation, cards: &Cards<'_>) -> Result<Option<Pairs>> {
+    let shown = evaluation.confusion.most_confused_pairs(PAIRS);
+    if shown.is_empty() {
+        return Ok(None);
+    }
+    let pair = |&pair: &ConfusedPair| {
+        let images = gallery::confused(cards.predictions, pair, PICTURES_OF_PAIR);
+        let support = evaluation.per_class[pair.label].support;
+        Ok(Pair {
+            label: evaluation.per_class[pair.label].name.clone(),
+            predicted: evaluation.per_class[pair.predicted].name.clone(),
+            count: count(pair.count),
+            share: percent(pair.count as f64 / support as f64),
+            cards: cards.of(&images)?,
+        })
+    };
+    let pairs = shown.iter().map(pair).collect::<Result<_>>()?;
+    Ok(Some(Pairs { pairs, remark: remarks::pairs(evaluation, &shown) }))
+}
+
+/// The worst mistakes; none if no mistake was made.
+fn mistakes(cards: &Cards<'_>) -> Result<Option<Gallery>> {
+    let shown = gallery::worst_mistakes(cards.predictions, RANKED);
+    if shown.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Gallery { cards: cards.of(&shown)?, remark: remarks::worst_mistakes(cards.predictions) }))
+}
+
+fn model(layers: &[LayerRow]) -> Model {
+    let line = |layer: &LayerRow| LayerLine {
+        name: layer.name.clone(),
+        output_shape: layer.output_shape.clone(),
+        parameters: if layer.parameters == 0 { "–".to_owned() } else { count(layer.parameters) },
+    };
+    Model {
+        layers: layers.iter().map(line).collect(),
+        total: count(layers.iter().map(|layer| layer.parameters).sum()),
+        remark: remarks::model(layers),
+    }
+}
+
+/// What cards are made of.
+struct Cards<'a> {
+    predictions: &'a Predictions,
+    pictures: &'a dyn Pictures,
+}
+
+impl Cards<'_> {
+    /// A card for each of `images`.
+    fn of(&self, images: &[usize]) -> Result<Vec<Card>> {
+        images.iter().map(|&i| self.card(i)).collect()
+    }
+
+    fn card(&self, i: usize) -> Result<Card> {
+        let picture = self.pictures.picture(i);
+        let name = |class: usize| self.predictions.class_names()[class].clone();
+        Ok(Card {
+            data_uri: picture.data_uri()?,
+            is_pixelated: picture.is_pixelated(),
+            is_correct: self.predictions.is_correct(i),
+            predicted: name(self.predictions.predicted(i)),
+            label: name(self.predictions.label(i)),
+            confidence: percent(self.predictions.confidence(i)),
+            origin: self.pictures.origin(i).unwrap_or_else(|| format!("test image {i}")),
+        })
+    }
+}

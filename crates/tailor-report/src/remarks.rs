@@ -1,0 +1,194 @@
+//! What the numbers say, in a sentence or two under each heading.
+
+use tailor_eval::{ConfusedPair, EpochRecord, Evaluation, History, Predictions};
+
+use crate::LayerRow;
+use crate::number::{count, counted, percent};
+
+/// Above this confidence a mistake is made without doubt.
+const WITHOUT_DOUBT: f64 = 0.95;
+/// Up to this calibration error, confidence can be taken at its word.
+const CALIBRATED: f64 = 0.02;
+/// Validation loss this much above its minimum at the end is called overfitting.
+const OVERFITTED: f64 = 1.05;
+
+pub(crate) fn headline(evaluation: &Evaluation, data_name: &str) -> String {
+    let interval = evaluation.accuracy_interval;
+    format!(
+        "{} of {} of {data_name} were named correctly. On further images of the same kind, expect between {} and {}.",
+        count(evaluation.confusion.correct()),
+        counted(evaluation.images, "image"),
+        percent(interval.low),
+        percent(interval.high)
+    )
+}
+
+pub(crate) fn curves(history: &History) -> String {
+    let (Some(first), Some(last)) = (history.0.first(), history.0.last()) else { return String::new() };
+    if let Some(lost) = history.0.iter().find(|record| !record.train_loss.is_finite()) {
+        return format!("The loss was no longer a number in epoch {}: training diverged.", lost.epoch);
+    }
+    let epochs = counted(history.0.len(), "epoch");
+    let Some((best, loss)) = history.best().and_then(|best| Some((best, best.validation_loss?))) else {
+        return format!(
+            "Training loss went from {:.3} to {:.3} in {epochs}; nothing was held back for validation.",
+            first.train_loss, last.train_loss
+        );
+    };
+    let accuracy = best.validation_accuracy.map_or(String::new(), |accuracy| {
+        format!(", with {} of the validation images right", percent(accuracy))
+    });
+    let after = if overfitted(best, last, loss) {
+        " Afterwards training loss went on falling while validation loss rose: the model began to learn the training \
+         images by heart."
+    } else if best.epoch == last.epoch && history.0.len() > 1 {
+        " It was still falling, so a longer training may do better."
+    } else {
+        ""
+    };
+    format!("Validation loss was lowest in epoch {} of {epochs}: {loss:.3}{accuracy}.{after}", best.epoch)
+}
+
+fn overfitted(best: &EpochRecord, last: &EpochRecord, lowest: f64) -> bool {
+    last.train_loss < best.train_loss && last.validation_loss.is_some_and(|loss| loss > OVERFITTED * lowest)
+}
+
+pub(crate) fn confusion(evaluation: &Evaluation) -> String {
+    let mistakes = evaluation.images - evaluation.confusion.correct();
+    if mistakes == 0 {
+        return format!(
+            "All {} stand on the diagonal: no mistake was made.",
+            counted(evaluation.images, "image")
+        );
+    }
+    let seen = || evaluation.per_class.iter().enumerate().filter(|(_, class)| class.support > 0);
+    let by_recall = |a: &(usize, &tailor_eval::ClassMetrics), b: &(usize, &tailor_eval::ClassMetrics)| {
+        a.1.recall.total_cmp(&b.1.recall)
+    };
+    let (Some((hardest, class)), Some((_, easiest))) = (seen().min_by(by_recall), seen().max_by(by_recall))
+    else {
+        return String::new();
+    };
+    let pairs = evaluation.confusion.most_confused_pairs(usize::MAX);
+    let taken_for = pairs.iter().find(|pair| pair.label == hardest).map_or(String::new(), |pair| {
+        format!(", most often taken for {}", evaluation.per_class[pair.predicted].name)
+    });
+    format!(
+        "{} is the hardest class: {} recall{taken_for}. {} is the easiest, with {}.",
+        class.name,
+        percent(class.recall),
+        easiest.name,
+        percent(easiest.recall)
+    )
+}
+
+pub(crate) fn classes(evaluation: &Evaluation) -> String {
+    let predicted = |class: &usize| evaluation.confusion.predicted_as(*class) > 0;
+    let precision = |class: usize| evaluation.per_class[class].precision;
+    let Some(lowest) = (0..evaluation.per_class.len())
+        .filter(predicted)
+        .min_by(|&a, &b| precision(a).total_cmp(&precision(b)))
+    else {
+        return String::new();
+    };
+    let never: Vec<_> = (0..evaluation.per_class.len()).filter(|class| !predicted(class)).collect();
+    let never = match never.as_slice() {
+        [] => String::new(),
+        [class] => format!(" {} was never predicted.", evaluation.per_class[*class].name),
+        classes => format!(" {} classes were never predicted.", classes.len()),
+    };
+    format!(
+        "Precision: of the images called a class, how many are. Recall: of the images of a class, how many are found. \
+         F1 is their harmonic mean. Least to be trusted is the answer {}: right in {} of its cases.{never}",
+        evaluation.per_class[lowest].name,
+        percent(precision(lowest))
+    )
+}
+
+pub(crate) fn pairs(evaluation: &Evaluation, shown: &[ConfusedPair]) -> String {
+    let mistakes = evaluation.images - evaluation.confusion.correct();
+    let covered: usize = shown.iter().map(|pair| pair.count).sum();
+    let kinds =
+        if shown.len() == 1 { "This one kind".to_owned() } else { format!("These {} kinds", shown.len()) };
+    format!(
+        "{kinds} of mistake make up {} of all {}.",
+        percent(covered as f64 / mistakes.max(1) as f64),
+        counted(mistakes, "mistake")
+    )
+}
+
+pub(crate) fn sample(predictions: &Predictions, shown: &[usize]) -> String {
+    let right = shown.iter().filter(|&&i| predictions.is_correct(i)).count();
+    format!("{} drawn at random; {} right.", counted(shown.len(), "image"), are(right, shown.len()))
+}
+
+pub(crate) fn worst_mistakes(predictions: &Predictions) -> String {
+    let mistakes = || (0..predictions.len()).filter(|&i| !predictions.is_correct(i));
+    let sure = mistakes().filter(|&i| predictions.confidence(i) > WITHOUT_DOUBT).count();
+    format!(
+        "Wrong, and sure of it. Of {}, {} made with a confidence above {}. Look closely: now and then it is the label \
+         that is wrong.",
+        counted(mistakes().count(), "mistake"),
+        are_past(sure),
+        percent(WITHOUT_DOUBT)
+    )
+}
+
+pub(crate) fn least_certain(predictions: &Predictions, shown: &[usize]) -> String {
+    let right = shown.iter().filter(|&&i| predictions.is_correct(i)).count();
+    let highest = shown.last().map_or(0.0, |&i| predictions.confidence(i));
+    format!(
+        "Where the model hesitates most, its confidence at most {}. Of these {}, {} right all the same.",
+        percent(highest),
+        counted(shown.len(), "image"),
+        are(right, shown.len())
+    )
+}
+
+pub(crate) fn calibration(evaluation: &Evaluation) -> String {
+    let bins = &evaluation.calibration.bins;
+    let confidence =
+        bins.iter().map(|bin| bin.images as f64 * bin.confidence).sum::<f64>() / evaluation.images as f64;
+    let verdict = if evaluation.expected_calibration_error <= CALIBRATED {
+        "its confidence can be taken at its word"
+    } else if confidence > evaluation.accuracy {
+        "it is surer than it should be"
+    } else {
+        "it is better than it believes"
+    };
+    format!(
+        "On average the model is {} sure and {} right: {verdict}. Bars that end on the dashed line would be perfectly \
+         honest; the mean distance from it is the calibration error, {}.",
+        percent(confidence),
+        percent(evaluation.accuracy),
+        percent(evaluation.expected_calibration_error)
+    )
+}
+
+pub(crate) fn model(layers: &[LayerRow]) -> String {
+    let total: usize = layers.iter().map(|layer| layer.parameters).sum();
+    let largest = layers.iter().max_by_key(|layer| layer.parameters).filter(|layer| layer.parameters > 0);
+    let largest = largest.map_or(String::new(), |layer| {
+        format!(", {} of them in {}", percent(layer.parameters as f64 / total as f64), layer.name)
+    });
+    format!("{}{largest}.", counted(total, "parameter"))
+}
+
+/// "17 are", "1 is", "all are", "none is".
+fn are(n: usize, of: usize) -> String {
+    match n {
+        0 => "none is".to_owned(),
+        n if n == of => "all are".to_owned(),
+        1 => "1 is".to_owned(),
+        n => format!("{} are", count(n)),
+    }
+}
+
+/// "17 were", "1 was", "none was".
+fn are_past(n: usize) -> String {
+    match n {
+        0 => "none was".to_owned(),
+        1 => "1 was".to_owned(),
+        n => format!("{} were", count(n)),
+    }
+}
