@@ -1,1 +1,35 @@
-//! Recipes, the training loop, schedules, checkpoints.
+//! From a recipe to a trained model.
+//!
+//! ```text
+//!  recipe ──→ data (splits, statistics, augmentation) ──→ trainer ──→ run folder
+//! (TOML,                                                   │  │  │     recipe.toml, metrics.csv, events,
+//!  checked)   optimizer ←──────────────────────────────────┘  │  │     model.safetensors, last.checkpoint
+//!             schedule  ←─────────────────────────────────────┘  │
+//!             checkpoint ←───────────────────────────────────────┘
+//!
+//!  model file ──→ inference ──→ predictions
+//! ```
+//!
+//! Everything random is a function of the seed and the position in the run, so that a run that was killed and
+//! resumed ends in the same bits as one that was not.
+
+pub mod checkpoint;
+pub mod data;
+mod error;
+pub mod events;
+pub mod inference;
+pub mod model_file;
+pub mod optimizer;
+pub mod recipe;
+pub mod run;
+pub mod schedule;
+mod shorthand;
+mod spelling;
+pub mod trainer;
+
+pub use data::RunData;
+pub use error::{Error, Result};
+pub use model_file::{Model, ModelInfo};
+pub use recipe::{Override, Recipe};
+pub use run::RunFolder;
+pub use trainer::{Observer, Outcome, Start, train};

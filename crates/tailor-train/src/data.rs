@@ -1,0 +1,112 @@
+//! From a recipe to the parts that a run trains, validates and tests on.
+
+use tailor_data::{Dataset, Normalization, OpenOptions, Pipeline, Preparation, Source, Splits, split};
+use tailor_nn::architecture::Shape;
+
+use crate::recipe::{DataRecipe, Normalize, Recipe};
+use crate::{Error, Result};
+
+/// The data of a run, split and ready for batches.
+pub struct RunData {
+    /// What the source calls itself.
+    pub name: String,
+    /// Images that the weights are fitted to.
+    pub train: Dataset,
+    /// Images that the epoch is chosen on.
+    pub validation: Dataset,
+    /// Images that are looked at once, at the end; sources without a test part have none.
+    pub test: Option<Dataset>,
+    /// What pixels are turned into; statistics of the training part only.
+    pub normalization: Normalization,
+    /// Random changes of each training image, if the recipe has any.
+    pub augmentation: Option<Pipeline>,
+    /// How a photograph is prepared for this data.
+    pub preparation: Preparation,
+    /// What the user should know about the source.
+    pub notes: Vec<String>,
+}
+
+impl RunData {
+    /// Opens and splits the data of a recipe.
+    ///
+    /// # Errors
+    /// Those of reading and splitting, and [`Error::Unsuitable`] when too little would be left to train on.
+    pub fn open(recipe: &Recipe) -> Result<Self> {
+        let DataRecipe { limit, augment, normalize, .. } = &recipe.data;
+        let source = Source::parse(&recipe.data.source);
+        let Splits { name, train, validation, test, notes } = open_source(&recipe.data)?;
+        let seed = recipe.train.seed;
+        let (train, validation) = match validation {
+            Some(validation) => (train, validation),
+            None => {
+                let images = held_out(recipe.data.validation, train.len())?;
+                split::stratified(&train, images, seed)?
+            }
+        };
+        let train = match limit {
+            Some(images) if *images < train.len() => train.limit(*images, seed),
+            _ => train,
+        };
+        let normalization = match normalize {
+            Normalize::Unit => Normalization::unit(train.shape().channels),
+            Normalize::Standard => Normalization::of(&train),
+        };
+        let augmentation = match augment.as_slice() {
+            [] => None,
+            steps => Some(Pipeline::new(steps, train.shape())?),
+        };
+        let preparation = recipe.data.preparation.unwrap_or(match source {
+            Source::FashionMnist => Preparation::FashionMnist,
+            _ => Preparation::Resize,
+        });
+        Ok(RunData { name, train, validation, test, normalization, augmentation, preparation, notes })
+    }
+
+    /// The shape of one image, as a network takes it.
+    pub fn shape(&self) -> Shape {
+        network_shape(&self.train)
+    }
+}
+
+/// Opens a recipe's source with its size and channels.
+///
+/// # Errors
+/// Those of reading it.
+pub fn open_source(data: &DataRecipe) -> Result<Splits> {
+    let options = OpenOptions { size: data.size.map(|size| (size, size)), channels: data.channels, ..OpenOptions::default() };
+    Ok(tailor_data::open(&Source::parse(&data.source), &options)?)
+}
+
+/// The shape of a data set's images, as a network takes it.
+pub fn network_shape(dataset: &Dataset) -> Shape {
+    let shape = dataset.shape();
+    Shape::Image { height: shape.height, width: shape.width, channels: shape.channels }
+}
+
+/// Images to hold out, from a count or a fraction.
+fn held_out(validation: f64, images: usize) -> Result<usize> {
+    let held_out = if validation < 1.0 { (validation * images as f64).round() } else { validation } as usize;
+    match held_out {
+        0 => Err(Error::Unsuitable(format!(
+            "data.validation = {validation} of {images} images leaves none to validate on; choose a larger part"
+        ))),
+        held_out if held_out >= images => Err(Error::Unsuitable(format!(
+            "data.validation = {validation} leaves none of the {images} images to train on; choose a smaller part, \
+             such as --set data.validation=0.1"
+        ))),
+        held_out => Ok(held_out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::held_out;
+
+    #[test]
+    fn validation_is_a_count_or_a_fraction() {
+        assert_eq!(held_out(5000.0, 60_000).unwrap(), 5000);
+        assert_eq!(held_out(0.1, 999).unwrap(), 100);
+        assert!(held_out(5000.0, 300).unwrap_err().to_string().contains("data.validation=0.1"));
+        assert!(held_out(0.001, 300).is_err());
+    }
+}

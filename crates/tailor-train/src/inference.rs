@@ -1,0 +1,38 @@
+//! What a network says about images, batch by batch.
+
+use std::time::Instant;
+
+use tailor_data::batch::{Batch, BatchPlan, batches};
+use tailor_data::{Dataset, Normalization};
+use tailor_eval::Predictions;
+use tailor_nn::Network;
+
+use crate::Result;
+use crate::model_file::Model;
+
+/// Images a batch: large enough to keep every core busy, small enough for any machine.
+pub const BATCH_SIZE: usize = 500;
+
+/// Logits `[N, K]` of all images of a data set, in order.
+pub fn logits(network: &Network, dataset: &Dataset, normalization: &Normalization) -> Vec<f32> {
+    let plan = BatchPlan::in_order(BATCH_SIZE);
+    let mut logits = Vec::with_capacity(dataset.len() * dataset.classes());
+    for Batch { images, .. } in batches(dataset, normalization, None, &plan) {
+        logits.extend(network.logits(images));
+    }
+    logits
+}
+
+impl Model {
+    /// The model's predictions on a labeled data set, and the seconds that they took.
+    ///
+    /// # Errors
+    /// Those of [`Predictions::from_logits`].
+    pub fn predict(&self, dataset: &Dataset) -> Result<(Predictions, f64)> {
+        let start = Instant::now();
+        let logits = logits(&self.network, dataset, &self.info.normalization);
+        let seconds = start.elapsed().as_secs_f64();
+        let labels = (0..dataset.len()).map(|i| dataset.label(i)).collect();
+        Ok((Predictions::from_logits(self.info.class_names.clone(), labels, &logits)?, seconds))
+    }
+}

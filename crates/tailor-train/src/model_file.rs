@@ -1,0 +1,179 @@
+//! A trained model as one file: weights, recipe, classes, normalization and validation metrics.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tailor_data::{ImageShape, Normalization, Preparation};
+use tailor_nn::architecture::Shape;
+use tailor_nn::weights::{NamedTensor, from_safetensors, to_safetensors};
+use tailor_nn::{Device, Network};
+
+use crate::recipe::Recipe;
+use crate::run::{file_error, files};
+use crate::{Error, Result};
+
+/// What a model file says beside its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// The recipe that made it.
+    pub recipe: Recipe,
+    /// What the data calls itself.
+    pub data_name: String,
+    /// In the order of the logits.
+    pub class_names: Vec<String>,
+    /// Of one image.
+    pub shape: ImageShape,
+    /// What pixels are turned into.
+    pub normalization: Normalization,
+    /// How a photograph is prepared.
+    pub preparation: Preparation,
+    /// On the validation part.
+    pub validation: Option<ValidationMetrics>,
+}
+
+/// How the kept epoch did on the validation part.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidationMetrics {
+    /// From 1.
+    pub epoch: usize,
+    /// In nats.
+    pub loss: f64,
+    /// Between 0 and 1.
+    pub accuracy: f64,
+}
+
+/// A model, ready to predict.
+pub struct Model {
+    /// The network with its weights.
+    pub network: Network,
+    /// What the file says beside them.
+    pub info: ModelInfo,
+}
+
+/// The keys of the file's metadata.
+mod keys {
+    pub const FORMAT: &str = "tailor.format";
+    pub const VERSION: &str = "tailor.version";
+    pub const RECIPE: &str = "recipe";
+    pub const DATA: &str = "data";
+    pub const CLASSES: &str = "classes";
+    pub const SHAPE: &str = "shape";
+    pub const NORMALIZATION: &str = "normalization";
+    pub const PREPARATION: &str = "preparation";
+    pub const VALIDATION: &str = "validation";
+}
+
+/// Raised when an older program could no longer read the file.
+const FORMAT: &str = "1";
+
+/// The largest model file that is read: far above any model here, far below what would exhaust a machine.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+
+impl ModelInfo {
+    /// The file for a network's tensors. It holds nothing that changes from run to run, such as times.
+    pub fn to_bytes(&self, tensors: &[NamedTensor]) -> Vec<u8> {
+        let metadata = BTreeMap::from(
+            [
+                (keys::FORMAT, FORMAT.to_string()),
+                (keys::VERSION, env!("CARGO_PKG_VERSION").to_string()),
+                (keys::RECIPE, self.recipe.to_toml()),
+                (keys::DATA, self.data_name.clone()),
+                (keys::CLASSES, to_json(&self.class_names)),
+                (keys::SHAPE, to_json(&self.shape)),
+                (keys::NORMALIZATION, to_json(&self.normalization)),
+                (keys::PREPARATION, to_json(&self.preparation)),
+                (keys::VALIDATION, to_json(&self.validation)),
+            ]
+            .map(|(key, value)| (key.to_string(), value)),
+        );
+        to_safetensors(tensors, &metadata)
+    }
+
+    /// A fresh network of the recipe's architecture.
+    fn network(&self, device: &Device) -> Result<Network> {
+        let shape = Shape::Image {
+            height: self.shape.height,
+            width: self.shape.width,
+            channels: self.shape.channels,
+        };
+        Ok(Network::new(&self.recipe.architecture(), shape, self.class_names.len(), 0, device)?)
+    }
+}
+
+impl Model {
+    /// Reads a model file, or the one in a run's folder.
+    ///
+    /// # Errors
+    /// [`Error::Model`] says what is wrong with a cut, foreign, contradictory or hostile file.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let path = &Self::file_of(path);
+        let refuse = |reason: String| Error::Model { path: path.clone(), reason };
+        let size = std::fs::metadata(path).map_err(|source| file_error("read", path, source))?.len();
+        if size > MAX_FILE_BYTES {
+            return Err(refuse(format!("it is {} GB large", size >> 30)));
+        }
+        let bytes = std::fs::read(path).map_err(|source| file_error("read", path, source))?;
+        let (tensors, metadata) = from_safetensors(&bytes).map_err(|error| refuse(error.to_string()))?;
+        let entry = |key: &str| {
+            let missing = || refuse(format!("its metadata has no `{key}`; was it written by this program?"));
+            metadata.get(key).map(String::as_str).ok_or_else(missing)
+        };
+        let format = entry(keys::FORMAT)?;
+        if format != FORMAT {
+            return Err(refuse(format!("its format is {format}, but this program reads format {FORMAT}")));
+        }
+        let unreadable = |key: &str, error: String| refuse(format!("its metadata `{key}` cannot be read: {error}"));
+        let info = ModelInfo {
+            recipe: Recipe::parse(entry(keys::RECIPE)?, "its recipe")
+                .map_err(|error| unreadable(keys::RECIPE, error.to_string()))?,
+            data_name: entry(keys::DATA)?.to_string(),
+            class_names: from_json(entry(keys::CLASSES)?).map_err(|error| unreadable(keys::CLASSES, error))?,
+            shape: from_json(entry(keys::SHAPE)?).map_err(|error| unreadable(keys::SHAPE, error))?,
+            normalization: from_json(entry(keys::NORMALIZATION)?)
+                .map_err(|error| unreadable(keys::NORMALIZATION, error))?,
+            preparation: from_json(entry(keys::PREPARATION)?).map_err(|error| unreadable(keys::PREPARATION, error))?,
+            validation: from_json(entry(keys::VALIDATION)?).map_err(|error| unreadable(keys::VALIDATION, error))?,
+        };
+        info.check(&tensors).map_err(refuse)?;
+        let mut network = info.network(device).map_err(|error| refuse(error.to_string()))?;
+        network.import(tensors).map_err(|error| refuse(error.to_string()))?;
+        Ok(Model { network, info })
+    }
+
+    /// The model file that a path names: itself, or the one in a run's folder.
+    pub fn file_of(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join(files::MODEL) } else { path.into() }
+    }
+}
+
+impl ModelInfo {
+    /// What contradicts itself, before anything of the claimed size is built.
+    fn check(&self, tensors: &[NamedTensor]) -> std::result::Result<(), String> {
+        let ImageShape { height, width, channels } = self.shape;
+        let extent = 1..=1 << 14;
+        if !extent.contains(&height) || !extent.contains(&width) || !matches!(channels, 1 | 3) {
+            return Err(format!("it claims images of {height}×{width}×{channels}"));
+        }
+        if !self.normalization.fits(channels) {
+            return Err(format!("its normalization does not fit images of {channels} channels"));
+        }
+        // A recipe can ask for any number of weights; those in the file are bounded by its size.
+        let shape = Shape::Image { height, width, channels };
+        let plan = self.recipe.architecture().plan(shape, self.class_names.len()).map_err(|error| error.to_string())?;
+        let claimed: usize = plan.iter().map(|layer| layer.trainable() + layer.statistics()).sum();
+        let found: usize = tensors.iter().map(|tensor| tensor.values.len()).sum();
+        if claimed != found {
+            return Err(format!("its recipe describes {claimed} parameters, but it holds {found}"));
+        }
+        Ok(())
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data is JSON")
+}
+
+fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> std::result::Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,151 @@
+//! Tests of reading, checking and overriding recipes.
+
+use super::*;
+use tailor_nn::architecture::Shape;
+
+const GREY_28: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
+
+fn built_in(name: &str) -> Recipe {
+    Recipe::parse(Recipe::built_in_text(name).unwrap(), name).unwrap()
+}
+
+fn set(key: &str, value: &str) -> Override {
+    Override { key: key.into(), value: value.into() }
+}
+
+#[test]
+fn the_reference_recipes_have_exactly_the_published_parameters() {
+    // Convolutions have k·k·in·out + out weights, dense layers in·out + out, batch norm 2·c and 2·c statistics.
+    struct Case {
+        recipe: &'static str,
+        trainable: usize,
+        statistics: usize,
+    }
+    for case in [
+        // 784·256+256 + 256·128+128 + 128·10+10
+        Case { recipe: "ann-256-128", trainable: 235_146, statistics: 0 },
+        // 320 + 18,496 + 1600·128+128 + 1,290
+        Case { recipe: "cnn-32-64", trainable: 225_034, statistics: 0 },
+        // 320 + 18,496 + 36,928 + 576·64+64 + 650
+        Case { recipe: "cnn-32-64-64", trainable: 93_322, statistics: 0 },
+        // 320+64 + 18,496+128 + 73,856+256 + 1152·128+128 + 1,290, and 2·(32+64+128) statistics
+        Case { recipe: "cnn-bn-32-64-128", trainable: 241_994, statistics: 448 },
+        // 640 + 36,928 + 73,856 + 147,584 + 2048·256+256 + 2,570
+        Case { recipe: "cnn-64-64-128-128", trainable: 786_122, statistics: 0 },
+    ] {
+        let plan = built_in(case.recipe).architecture().plan(GREY_28, 10).unwrap();
+        let trainable: usize = plan.iter().map(|layer| layer.trainable()).sum();
+        let statistics: usize = plan.iter().map(|layer| layer.statistics()).sum();
+        assert_eq!((trainable, statistics), (case.trainable, case.statistics), "{}", case.recipe);
+    }
+}
+
+#[test]
+fn every_built_in_recipe_is_named_as_it_says_and_survives_being_written() {
+    for (name, text) in Recipe::built_in() {
+        let recipe = Recipe::parse(text, name).unwrap();
+        assert_eq!(recipe.name, name);
+        assert_eq!(Recipe::parse(&recipe.to_toml(), "again").unwrap(), recipe);
+    }
+    built_in(DEFAULT);
+}
+
+#[test]
+fn errors_name_the_line_and_the_nearest_key() {
+    struct Case {
+        text: &'static str,
+        expected: &'static [&'static str],
+    }
+    for case in [
+        Case { text: "name = \"x\"\n[train]\nepoch = 3\n", expected: &["r.toml, line 3", "`epoch`", "`epochs`"] },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = [\n  { type = \"conv\", filter = 3 },\n]\n",
+            expected: &["line 4", "`filter`", "`filters`"],
+        },
+        Case { text: "name = \"x\"\n[model]\nlayers = [\"max-pol\"]\n", expected: &["line 3", "`max-pool`"] },
+        Case { text: "name = \n", expected: &["line 1"] },
+        Case { text: "[model]\nlayers = []\n", expected: &["missing key `name`"] },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[train]\nlr = -1\n",
+            expected: &["train.lr", "above 0", "-1"],
+        },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[train]\noptimizer = { type = \"adam\", beta1 = 1.5 }\n",
+            expected: &["beta1", "1.5"],
+        },
+        Case {
+            text: "name = \"../x\"\n[model]\nlayers = []\n",
+            expected: &["name must consist of letters"],
+        },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[train]\nlabel-smoothing = nan\n",
+            expected: &["train.label-smoothing"],
+        },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[train]\nwarmup-epochs = 1\nschedule = \"one-cycle\"\n",
+            expected: &["one-cycle"],
+        },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[data]\nvalidation = 10.5\n",
+            expected: &["data.validation", "10.5"],
+        },
+    ] {
+        let error = Recipe::parse(case.text, "r.toml").unwrap_err().to_string();
+        for expected in case.expected {
+            assert!(error.contains(expected), "{:?} is not in: {error}", expected);
+        }
+        assert!(!error.contains('\n'), "more than a sentence: {error}");
+    }
+}
+
+#[test]
+fn overrides_replace_values_lists_and_whole_tables() {
+    let recipe = built_in("cnn-32-64")
+        .with_overrides(&[
+            set("train.lr", "3e-4"),
+            set("train.optimizer", "sgd"),
+            set("train.optimizer.nesterov", "true"),
+            set("model.layers.0.filters", "16"),
+            set("data.augment", "[]"),
+            set("train.patience", "3"),
+            set("data.source", "some folder/with spaces"),
+        ])
+        .unwrap();
+    assert_eq!(recipe.train.lr, 3e-4);
+    assert_eq!(recipe.train.optimizer, OptimizerSpec::Sgd { momentum: 0.9, nesterov: true });
+    assert!(matches!(recipe.model.layers[0], LayerSpec::Conv { filters: 16, .. }));
+    assert!(recipe.data.augment.is_empty());
+    assert_eq!(recipe.train.patience, Some(3));
+    assert_eq!(recipe.data.source, "some folder/with spaces");
+}
+
+#[test]
+fn wrong_overrides_name_themselves_and_the_nearest_key() {
+    for (key, value, expected) in [
+        ("train.lrr", "1", "`lr`"),
+        ("trian.lr", "1", "`train`"),
+        ("train.epochs", "0", "at least 1"),
+        ("train.epochs", "many", "epochs=many"),
+        ("model.layers.99.filters", "1", "0 to 5"),
+        ("train.lr.x", "1", "plain value"),
+        ("train.optimizer", "adamm", "`adam`"),
+        ("data.augment.0.degrees", "-5", "data.augment.0"),
+    ] {
+        let error = built_in("cnn-32-64").with_overrides(&[set(key, value)]).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("--set"), "{expected} is not in: {error}");
+    }
+}
+
+#[test]
+fn a_set_argument_needs_a_key_and_a_value() {
+    assert_eq!("train.lr=1".parse(), Ok(set("train.lr", "1")));
+    assert_eq!("data.source = a=b".parse(), Ok(set("data.source", "a=b")));
+    assert!("train.lr".parse::<Override>().is_err());
+    assert!("=1".parse::<Override>().is_err());
+}
+
+#[test]
+fn an_unknown_recipe_is_answered_with_the_nearest() {
+    let error = Recipe::built_in_text("cnn-32-46").unwrap_err().to_string();
+    assert!(error.contains("`cnn-32-46`") && error.contains("did you mean `cnn-32-64`?"), "{error}");
+}
