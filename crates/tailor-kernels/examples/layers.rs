@@ -1,6 +1,7 @@
 //! How fast each layer of the reference networks is, forward and backward.
 //!
-//! `cargo run --release -p tailor-kernels --example layers [THREADS] [BATCH]` prints per layer the fastest of many
+//! `cargo run --release -p tailor-kernels --example layers [THREADS] [BATCH] [LAYER]` prints per layer
+//! (of those whose name contains LAYER) the fastest of many
 //! runs (other work on the machine only ever adds time), the rate in GFLOP/s as if every product were computed (the
 //! backward pass skips those that are zero), and that rate's share of what this machine's multiply-adds reach at
 //! best.
@@ -13,8 +14,7 @@ use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::pool::Pool;
-use tailor_kernels::simd::Isa;
-use tailor_kernels::{peak_flops, team};
+use tailor_kernels::{Isa, peak_flops, team};
 
 /// Time spent on each measurement.
 const BUDGET: Duration = Duration::from_millis(400);
@@ -44,12 +44,13 @@ fn values(n: usize, scale: f32, seed: u64) -> AlignedBuffer {
     AlignedBuffer::from_slice(&values)
 }
 
-struct Report {
+struct Report<'a> {
+    wanted: &'a str,
     peak: f64,
     total: [f64; 2],
 }
 
-impl Report {
+impl Report<'_> {
     fn line(&mut self, name: &str, direction: usize, multiply_adds: usize, seconds: f64) {
         let flops = 2. * multiply_adds as f64 / seconds;
         let word = ["forward", "backward"][direction];
@@ -77,6 +78,9 @@ fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: us
     };
     let block = ConvBlock { convolution, activation: Activation::Relu, pool };
     let name = format!("conv {size}×{size}×{ci} → {co}{}", if pool.is_some() { " pool" } else { "" });
+    if !name.contains(report.wanted) {
+        return;
+    }
     let x = values(batch * size * size * ci, 1., 1);
     let w = values(co * 9 * ci, (2. / (9. * ci as f32)).sqrt(), 2);
     let b = values(co, 0.1, 3);
@@ -117,6 +121,9 @@ fn dense(report: &mut Report, batch: usize, inputs: usize, outputs: usize, first
         activation: if outputs == 10 { Activation::Identity } else { Activation::Relu },
     };
     let name = format!("dense {inputs} → {outputs}");
+    if !name.contains(report.wanted) {
+        return;
+    }
     let (x, w) = (values(batch * inputs, 1., 1), values(inputs * outputs, (2. / inputs as f32).sqrt(), 2));
     let (b, dy) = (values(outputs, 0.1, 3), values(batch * outputs, 1e-2, 4));
     let mut y = AlignedBuffer::new(batch * outputs);
@@ -144,9 +151,11 @@ fn dense(report: &mut Report, batch: usize, inputs: usize, outputs: usize, first
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|a| a.parse::<usize>().expect("a number"));
-    team::set_threads(arguments.next().unwrap_or_else(team::threads));
-    let batch = arguments.next().unwrap_or(64);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |i: usize| arguments.get(i).map(|a| a.parse::<usize>().expect("a number"));
+    team::set_threads(number(0).unwrap_or_else(team::threads));
+    let batch = number(1).unwrap_or(64);
+    let wanted = arguments.get(2).map_or("", String::as_str);
     let isa = Isa::from_environment().unwrap_or_else(|error| panic!("{error}"));
     let peak = peak_flops();
     println!("{isa}, {} threads, batch {batch}; peak {:.0} GFLOP/s", team::threads(), peak / 1e9);
@@ -187,7 +196,7 @@ fn main() {
     ];
     for (name, layers) in networks {
         println!("\n{name}");
-        let mut report = Report { peak, total: [0.; 2] };
+        let mut report = Report { wanted, peak, total: [0.; 2] };
         layers(&mut report);
         let seconds: f64 = report.total.iter().sum();
         println!("{:<34} {:>18.1} µs a step, {:.0} images/s", "all", seconds * 1e6, batch as f64 / seconds);

@@ -21,10 +21,12 @@ pub trait Element: Copy + Send + Sync + private::Sealed {}
 mod private {
     pub trait Sealed {}
     impl Sealed for f32 {}
+    impl Sealed for f64 {}
     impl Sealed for u8 {}
     impl Sealed for u32 {}
 }
 impl Element for f32 {}
+impl Element for f64 {}
 impl Element for u8 {}
 impl Element for u32 {}
 

@@ -24,9 +24,13 @@ const WORTH_SPLITTING: usize = 200_000;
 /// A dense layer over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dense {
+    /// Examples, N.
     pub batch: usize,
+    /// In
     pub inputs: usize,
+    /// Out
     pub outputs: usize,
+    /// What is applied to each output.
     pub activation: Activation,
 }
 
@@ -37,15 +41,19 @@ pub struct PackedDense(Panels);
 /// Operands of [`Dense::backward`].
 #[derive(Debug)]
 pub struct DenseGradient<'a> {
-    /// The forward pass's input, weights and output.
+    /// The forward pass's input, `[N, In]`.
     pub x: &'a [f32],
+    /// Its weights, `[In, Out]`.
     pub weights: &'a [f32],
+    /// Its output, `[N, Out]`.
     pub y: &'a [f32],
     /// The loss's gradient with respect to `y`.
     pub dy: &'a [f32],
-    /// Where to put the gradients, all overwritten. The one with respect to `x` may be left out.
+    /// Where the gradient with respect to `x` goes, if wanted; overwritten, as are all.
     pub dx: Option<&'a mut [f32]>,
+    /// Where the gradient with respect to the weights goes.
     pub dw: &'a mut [f32],
+    /// Where the gradient with respect to the bias goes, if there is one.
     pub db: Option<&'a mut [f32]>,
 }
 

@@ -14,20 +14,25 @@
 //! Activations are NHWC, convolution weights OHWI `[Co, Kh, Kw, Ci / groups]`, dense weights `[In, Out]`. Lengths
 //! are checked; a wrong one is a programming error and panics.
 //!
-//! [`simd::Isa`] chooses the instruction set, [`team::set_threads`] the number of threads.
+//! [`Isa`] chooses the instruction set, [`team::set_threads`] the number of threads.
 
 pub mod activation;
 pub mod buffer;
 pub mod conv;
 pub mod dense;
+pub mod dropout;
 mod elementwise;
+pub mod loss;
+pub mod norm;
+pub mod optimizer;
 mod panels;
 mod peak;
 mod pointer;
 pub mod pool;
-pub mod simd;
+mod simd;
 pub mod team;
 mod tile;
 
 pub use elementwise::add;
 pub use peak::peak_flops;
+pub use simd::{Isa, IsaError};

@@ -85,6 +85,9 @@ impl Panels {
 
     fn fill(&mut self, pack: impl Fn(usize, &mut [f32]) + Sync) {
         let (blocks, len) = (self.blocks(), self.weights.len());
+        if len == 0 {
+            return; // a sum over an empty batch
+        }
         let block_len = self.reduction * 2 * self.isa.lanes();
         let to = MutPointer::new(&mut self.weights);
         let pack_blocks = |range: std::ops::Range<usize>| {

@@ -19,9 +19,13 @@ pub enum PoolKind {
 /// dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pool {
+    /// What becomes of a window.
     pub kind: PoolKind,
+    /// Rows and columns of a window.
     pub window: [usize; 2],
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
+    /// Around each image; less than a window on each side.
     pub padding: Padding,
 }
 

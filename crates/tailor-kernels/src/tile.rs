@@ -14,7 +14,7 @@
 
 use crate::activation::Activation;
 use crate::panels::Panels;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, unrolled};
 
 /// Where the inputs of each unit stand. All distances are in floats.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +159,7 @@ impl Tiles<'_> {
             let channel = self.panels.first_channel(block);
             let live = self.panels.channels() - channel;
             let output = self.output.add(unit * self.output_step + channel);
-            for p in 0..PIXELS {
+            unrolled!(p < PIXELS, {
                 for v in 0..V {
                     store(
                         s,
@@ -168,7 +168,7 @@ impl Tiles<'_> {
                         sums[p][v],
                     );
                 }
-            }
+            });
         }
         PIXELS
     }
@@ -196,36 +196,44 @@ impl Tiles<'_> {
             let sums = self.sums::<S, PIXELS, V>(s, block, &offsets);
             let channel = self.panels.first_channel(block);
             let live = self.panels.channels() - channel;
-            for window in 0..WINDOWS {
+            unrolled!(window < WINDOWS, {
+                let at = (unit + window) * self.output_step + channel;
                 for v in 0..V {
-                    let at = (unit + window) * self.output_step + channel + v * S::LANES;
-                    let pixels = &sums[4 * window..4 * window + 4];
-                    if self.index.is_null() {
-                        let top = s.max(pixels[0][v], pixels[1][v]);
-                        let bottom = s.max(pixels[2][v], pixels[3][v]);
-                        store(s, self.output.add(at), live - v * S::LANES, s.max(top, bottom));
-                        continue;
-                    }
-                    let mut maximum = pixels[0][v];
-                    let mut code = s.splat_i(0);
-                    for position in 1..4 {
-                        let larger = s.gt(pixels[position][v], maximum);
-                        maximum = s.max(maximum, pixels[position][v]);
-                        code = s.select_i(larger, s.splat_i(position as i32), code);
-                    }
-                    let dead = s.splat_i(i32::from(DEAD));
-                    if matches!(self.activation, Activation::Relu | Activation::Relu6) {
-                        code = s.select_i(s.gt(maximum, s.splat(0.)), code, dead);
-                    }
-                    if self.activation == Activation::Relu6 {
-                        code = s.select_i(s.gt(s.splat(6.), maximum), code, dead);
-                    }
-                    store(s, self.output.add(at), live - v * S::LANES, maximum);
-                    s.store_bytes(self.index.add(at), (live - v * S::LANES).min(S::LANES), code);
+                    let first = 4 * window;
+                    let pixels = [sums[first][v], sums[first + 1][v], sums[first + 2][v], sums[first + 3][v]];
+                    self.window(s, pixels, at + v * S::LANES, live - v * S::LANES);
                 }
-            }
+            });
         }
         WINDOWS
+    }
+
+    /// The maximum of a window, and its code, for one vector of channels of which `live` exist.
+    #[inline(always)]
+    unsafe fn window<S: Simd>(&self, s: S, pixels: [S::F; 4], at: usize, live: usize) {
+        // SAFETY: as `block`'s contract; only channels that exist are stored.
+        unsafe {
+            if self.index.is_null() {
+                let (top, bottom) = (s.max(pixels[0], pixels[1]), s.max(pixels[2], pixels[3]));
+                return store(s, self.output.add(at), live, s.max(top, bottom));
+            }
+            let mut maximum = pixels[0];
+            let mut code = s.splat_i(0);
+            for position in 1..4 {
+                let larger = s.gt(pixels[position], maximum);
+                maximum = s.max(maximum, pixels[position]);
+                code = s.select_i(larger, s.splat_i(position as i32), code);
+            }
+            let dead = s.splat_i(i32::from(DEAD));
+            if matches!(self.activation, Activation::Relu | Activation::Relu6) {
+                code = s.select_i(s.gt(maximum, s.splat(0.)), code, dead);
+            }
+            if self.activation == Activation::Relu6 {
+                code = s.select_i(s.gt(s.splat(6.), maximum), code, dead);
+            }
+            store(s, self.output.add(at), live, maximum);
+            s.store_bytes(self.index.add(at), live.min(S::LANES), code);
+        }
     }
 
     /// `scale · activation(bias + Σ input · weight) + shift` for the pixels at `offsets`.
@@ -267,18 +275,16 @@ impl Tiles<'_> {
                 }
             }
             if self.activation != Activation::Identity {
-                for p in 0..PIXELS {
+                unrolled!(p < PIXELS, {
                     for v in 0..V {
                         sums[p][v] = self.activation.apply(s, sums[p][v]);
                     }
-                }
+                });
             }
             if let Some((scale, shift)) = self.panels.affine(block) {
                 for v in 0..V {
                     let (a, b) = (s.load(scale.add(v * S::LANES)), s.load(shift.add(v * S::LANES)));
-                    for p in 0..PIXELS {
-                        sums[p][v] = s.fma(a, sums[p][v], b);
-                    }
+                    unrolled!(p < PIXELS, { sums[p][v] = s.fma(a, sums[p][v], b) });
                 }
             }
             sums

@@ -10,8 +10,11 @@ use super::{ConvBlock, ConvGradient, Padding};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::pointer::MutPointer;
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{Isa, Kernel, Simd, unrolled};
 use crate::team;
+
+/// Where in a pooling window a gradient may go.
+const PLACES: usize = 4;
 
 pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     let isa = Isa::current();
@@ -86,7 +89,7 @@ struct Taps<'a> {
     /// Rows and columns of outputs (or windows), and how far apart their inputs begin.
     extent: [usize; 2],
     step: [usize; 2],
-    places: [usize; 4],
+    places: [usize; PLACES],
     /// Taps: `kernel_rows` runs of `run`, `kernel_row` apart.
     kernel_rows: usize,
     kernel_row: usize,
@@ -188,7 +191,7 @@ impl Taps<'_> {
                     for v in 0..V {
                         code[v] = s.load_bytes(index.as_ptr().add(at + v * S::LANES), live[v]);
                     }
-                    for place in 0..4 {
+                    unrolled!(place < PLACES, {
                         let x = x.add(self.places[place]);
                         let mut here = [s.splat(0.); V];
                         for v in 0..V {
@@ -200,12 +203,10 @@ impl Taps<'_> {
                                 sums[t][v] = s.fma(x, here[v], sums[t][v]);
                             }
                         }
-                    }
+                    });
                 }
             }
-            for t in 0..T {
-                self.add_to(s, (tap + t) * self.channels + channel, live, sums[t]);
-            }
+            unrolled!(t < T, { self.add_to(s, (tap + t) * self.channels + channel, live, sums[t]) });
         }
         T
     }

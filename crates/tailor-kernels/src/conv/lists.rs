@@ -25,7 +25,7 @@ use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::panels::Panels;
 use crate::pointer::{ConstPointer, MutPointer};
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{Isa, Kernel, Simd, unrolled};
 use crate::team;
 use crate::tile::{DEAD, Unit};
 
@@ -588,11 +588,11 @@ impl KernelRows {
             let dw = dw[row * self.row + start..].as_mut_ptr();
             let inputs = inputs.add(row * self.input_row + start);
             let mut sums = [[s.splat(0.); V]; R];
-            for r in 0..R {
+            unrolled!(r < R, {
                 for v in 0..V {
                     sums[r][v] = s.load(dw.add(r * self.row + v * S::LANES));
                 }
-            }
+            });
             for (&gradient, &begin) in gradients.iter().zip(begins) {
                 let gradient = s.splat(gradient);
                 let input = inputs.add(begin as usize);
@@ -603,11 +603,11 @@ impl KernelRows {
                     }
                 }
             }
-            for r in 0..R {
+            unrolled!(r < R, {
                 for v in 0..V {
                     s.store(dw.add(r * self.row + v * S::LANES), sums[r][v]);
                 }
-            }
+            });
         }
     }
 
@@ -638,11 +638,11 @@ impl KernelRows {
             let weights = weights[row * self.row + start..].as_ptr();
             let dinputs = dinputs.add(row * self.input_row + start);
             let mut w = [[s.splat(0.); V]; R];
-            for r in 0..R {
+            unrolled!(r < R, {
                 for v in 0..V {
                     w[r][v] = s.load(weights.add(r * self.row + v * S::LANES));
                 }
-            }
+            });
             for (&gradient, &begin) in gradients.iter().zip(begins) {
                 let gradient = s.splat(gradient);
                 let dinput = dinputs.add(begin as usize);

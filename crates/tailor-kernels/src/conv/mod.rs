@@ -30,9 +30,13 @@ use crate::tile::Unit;
 /// Rows and columns of zeros around an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Padding {
+    /// Rows above.
     pub top: usize,
+    /// Columns to the left.
     pub left: usize,
+    /// Rows below.
     pub bottom: usize,
+    /// Columns to the right.
     pub right: usize,
 }
 
@@ -46,15 +50,21 @@ impl Padding {
 /// The geometry of a two-dimensional convolution over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convolution {
+    /// Images, N.
     pub batch: usize,
+    /// Rows of an input image, H.
     pub height: usize,
+    /// Columns of an input image, W.
     pub width: usize,
+    /// Ci
     pub in_channels: usize,
+    /// Co
     pub out_channels: usize,
     /// Rows and columns of the kernel.
     pub kernel: [usize; 2],
     /// Vertical and horizontal stride.
     pub stride: [usize; 2],
+    /// Zeros around each image.
     pub padding: Padding,
     /// Input and output channels are split into this many groups; a group sees only its own inputs.
     pub groups: usize,
@@ -132,8 +142,11 @@ impl Convolution {
 /// A convolution and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvBlock {
+    /// The convolution's geometry.
     pub convolution: Convolution,
+    /// What is applied to each of its outputs.
     pub activation: Activation,
+    /// What becomes of windows of them.
     pub pool: Option<Pool>,
 }
 
@@ -163,16 +176,21 @@ enum FilterKind {
 /// Operands of [`ConvBlock::backward`].
 #[derive(Debug)]
 pub struct ConvGradient<'a> {
-    /// The forward pass's input, weights, output, and what it saved.
+    /// The forward pass's input, `[N, H, W, Ci]`.
     pub x: &'a [f32],
+    /// Its weights, OHWI.
     pub weights: &'a [f32],
+    /// Its output, as [`ConvBlock::output_shape`].
     pub y: &'a [f32],
+    /// What it saved.
     pub saved: &'a Saved,
     /// The loss's gradient with respect to `y`.
     pub dy: &'a [f32],
-    /// Where to put the gradients, all overwritten. The one with respect to `x` may be left out.
+    /// Where the gradient with respect to `x` goes, if wanted; overwritten, as are all.
     pub dx: Option<&'a mut [f32]>,
+    /// Where the gradient with respect to the weights goes.
     pub dw: &'a mut [f32],
+    /// Where the gradient with respect to the bias goes, if there is one.
     pub db: Option<&'a mut [f32]>,
 }
 

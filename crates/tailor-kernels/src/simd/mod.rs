@@ -129,3 +129,18 @@ macro_rules! intrinsics {
 }
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use intrinsics;
+
+/// Repeats `$body` for each `$i < $n <= 12`, with `$i` a constant each time: a loop over an array of
+/// vectors that the compiler leaves a loop would send them all through memory.
+macro_rules! unrolled {
+    ($i:ident < $n:ident, $body:block) => {
+        $crate::simd::unrolled!(@each $i $n $body 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@each $i:ident $n:ident $body:block $($at:literal)*) => {$(
+        if $at < $n {
+            let $i = $at;
+            $body
+        }
+    )*};
+}
+pub(crate) use unrolled;

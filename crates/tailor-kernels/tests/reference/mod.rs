@@ -1,10 +1,10 @@
 //! Plain, slow references in f64: naive loops, one formula each. What the kernels are compared with.
 #![allow(dead_code, reason = "each test binary uses some of these")]
 
+use tailor_kernels::Isa;
 use tailor_kernels::activation::Activation;
 use tailor_kernels::conv::{ConvBlock, Convolution};
 use tailor_kernels::pool::{Pool, PoolKind};
-use tailor_kernels::simd::Isa;
 use tailor_kernels::team;
 
 /// A small deterministic generator of test values.
@@ -234,4 +234,58 @@ pub fn matrix_product(
     b: impl Fn(usize, usize) -> f64,
 ) -> Vec<f64> {
     (0..m * n).map(|i| (0..k).map(|j| a(i / n, j) * b(j, i % n)).sum()).collect()
+}
+
+/// The gradient of `loss` at `x` in some coordinates, by central differences.
+pub fn numeric_gradient(x: &[f64], coordinates: &[usize], loss: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let step = 1e-5;
+    let at = |i: usize, change: f64| {
+        let mut x = x.to_vec();
+        x[i] += change;
+        loss(&x)
+    };
+    coordinates.iter().map(|&i| (at(i, step) - at(i, -step)) / (2. * step)).collect()
+}
+
+/// Batch normalisation of `[rows, c]`: output, mean and biased variance.
+pub fn batch_norm(x: &[f64], gamma: &[f64], beta: &[f64], epsilon: f64) -> [Vec<f64>; 3] {
+    let c = gamma.len();
+    let rows = (x.len() / c) as f64;
+    let column = |channel: usize| x.iter().skip(channel).step_by(c);
+    let mean: Vec<f64> = (0..c).map(|j| column(j).sum::<f64>() / rows).collect();
+    let variance: Vec<f64> =
+        (0..c).map(|j| column(j).map(|x| (x - mean[j]).powi(2)).sum::<f64>() / rows).collect();
+    let y = |(i, x): (usize, &f64)| {
+        gamma[i % c] * (x - mean[i % c]) / (variance[i % c] + epsilon).sqrt() + beta[i % c]
+    };
+    [x.iter().enumerate().map(y).collect(), mean, variance]
+}
+
+/// The gradients of [`batch_norm`]: dx, dγ and dβ.
+pub fn batch_norm_backward(x: &[f64], gamma: &[f64], epsilon: f64, dy: &[f64]) -> [Vec<f64>; 3] {
+    let c = gamma.len();
+    let rows = (x.len() / c) as f64;
+    let [normal, _, variance] = batch_norm(x, &vec![1.; c], &vec![0.; c], epsilon);
+    let column = |values: &[f64], j: usize| values.iter().skip(j).step_by(c).copied().collect::<Vec<_>>();
+    let dbeta: Vec<f64> = (0..c).map(|j| column(dy, j).iter().sum()).collect();
+    let dgamma: Vec<f64> =
+        (0..c).map(|j| column(dy, j).iter().zip(column(&normal, j)).map(|(d, n)| d * n).sum()).collect();
+    let dx = (0..x.len()).map(|i| {
+        let j = i % c;
+        gamma[j] / (variance[j] + epsilon).sqrt() * (dy[i] - dbeta[j] / rows - normal[i] * dgamma[j] / rows)
+    });
+    [dx.collect(), dgamma, dbeta]
+}
+
+/// Mean cross-entropy of `[n, classes]` with distributions as targets, and its gradient.
+pub fn cross_entropy(logits: &[f64], classes: usize, targets: &[f64], smoothing: f64) -> (f64, Vec<f64>) {
+    let n = (logits.len() / classes) as f64;
+    let (mut loss, mut gradient) = (0., Vec::new());
+    for (z, t) in logits.chunks(classes).zip(targets.chunks(classes)) {
+        let t: Vec<f64> = t.iter().map(|t| (1. - smoothing) * t + smoothing / classes as f64).collect();
+        let sum: f64 = z.iter().map(|z| z.exp()).sum();
+        loss -= z.iter().zip(&t).map(|(z, t)| t * (z - sum.ln())).sum::<f64>() / n;
+        gradient.extend(z.iter().zip(&t).map(|(z, p)| (z.exp() / sum * t.iter().sum::<f64>() - p) / n));
+    }
+    (loss, gradient)
 }

@@ -1,0 +1,371 @@
+//! Batch normalisation over `[rows, C]`, rows being all pixels of all images (Ioffe & Szegedy 2015,
+//! arXiv:1502.03167).
+//!
+//! ```text
+//! training   y = γ · (x - mean) / √(variance + ε) + β      mean, biased variance: of this batch, per channel
+//! inference  y = scale · x + shift                         from running statistics; folded where it can be
+//! ```
+
+use crate::buffer::AlignedBuffer;
+use crate::pointer::{ConstPointer, MutPointer};
+use crate::simd::{Isa, Kernel, Simd, unrolled};
+use crate::team;
+
+/// Elements below which another thread is not worth waking.
+const WORTH_SPLITTING: usize = 32 << 10;
+
+/// Rows whose moments are summed up in one go, in f32 around their first; the rest is f64.
+const CHUNK: usize = 256;
+
+/// A batch normalisation's constants.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm<'a> {
+    /// The learnt scale, `[C]`.
+    pub gamma: &'a [f32],
+    /// The learnt shift, `[C]`.
+    pub beta: &'a [f32],
+    /// What is added to the variance.
+    pub epsilon: f32,
+}
+
+/// Mean and biased variance of a batch, per channel. For a running variance multiply by `rows / (rows - 1)`, as
+/// PyTorch does.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    /// `[C]`
+    pub mean: AlignedBuffer,
+    /// `[C]`
+    pub variance: AlignedBuffer,
+}
+
+/// Operands of [`BatchNorm::backward`].
+#[derive(Debug)]
+pub struct NormGradient<'a> {
+    /// The forward pass's input, `[rows, C]`.
+    pub x: &'a [f32],
+    /// What it returned.
+    pub statistics: &'a Statistics,
+    /// The loss's gradient with respect to the output.
+    pub dy: &'a [f32],
+    /// Where the gradient with respect to `x` goes; overwritten, as are all.
+    pub dx: &'a mut [f32],
+    /// Where the gradient with respect to γ goes.
+    pub dgamma: &'a mut [f32],
+    /// Where the gradient with respect to β goes.
+    pub dbeta: &'a mut [f32],
+}
+
+impl BatchNorm<'_> {
+    fn channels(&self) -> usize {
+        self.gamma.len()
+    }
+
+    /// Checks lengths; returns the number of rows.
+    fn rows(&self, x: &[f32]) -> usize {
+        let channels = self.channels();
+        assert_eq!(self.beta.len(), channels, "one γ and one β a channel");
+        assert!(channels > 0 && x.len().is_multiple_of(channels), "x is [rows, C] with {channels} channels");
+        x.len() / channels
+    }
+
+    /// Normalises a batch by its own statistics, and returns them.
+    pub fn forward(&self, x: &[f32], y: &mut [f32]) -> Statistics {
+        self.rows(x);
+        let statistics = Statistics::of(x, self.channels());
+        let [scale, shift] = self.affine(&statistics.mean, &statistics.variance);
+        scale_shift(x, &scale, &shift, y);
+        statistics
+    }
+
+    /// The gradients of [`BatchNorm::forward`], statistics included:
+    /// `dx = γ/σ · (dy - mean(dy) - x̂ · mean(dy · x̂))`.
+    pub fn backward(&self, gradient: NormGradient) {
+        let NormGradient { x, statistics, dy, dx, dgamma, dbeta } = gradient;
+        let (rows, channels) = (self.rows(x), self.channels());
+        assert_eq!((dy.len(), dx.len()), (x.len(), x.len()), "x, dy and dx have the same length");
+        assert_eq!((dgamma.len(), dbeta.len()), (channels, channels), "dγ and dβ are [C]");
+        assert_eq!(statistics.mean.len(), channels, "the forward pass's statistics");
+
+        // Per part: Σ dy, then Σ dy · (x - mean).
+        let parts = parts(x.len()).min(rows.max(1));
+        let mut sums = AlignedBuffer::zeroed(parts * 2 * channels);
+        let all_sums = MutPointer::new(&mut sums);
+        let isa = Isa::current();
+        team::run(parts, |part| {
+            let range = team::part_of(rows, part, parts);
+            let (x, dy) = (&x[range.start * channels..], &dy[range.start * channels..]);
+            // SAFETY: each part has its own sums.
+            let sums = unsafe { all_sums.slice(part * 2 * channels, 2 * channels) };
+            isa.run(GradientSums { rows: range.len(), x, mean: &statistics.mean, dy, sums });
+        });
+        let (mut scale, mut of_x, mut shift) =
+            (AlignedBuffer::new(channels), AlignedBuffer::new(channels), AlignedBuffer::new(channels));
+        for c in 0..channels {
+            let sum = |at: usize| sums.chunks_exact(2 * channels).map(|part| part[at]).sum::<f32>();
+            let deviation = 1. / (statistics.variance[c] + self.epsilon).sqrt();
+            dbeta[c] = sum(c);
+            dgamma[c] = sum(channels + c) * deviation;
+            scale[c] = self.gamma[c] * deviation;
+            of_x[c] = -scale[c] * deviation * dgamma[c] / rows as f32;
+            shift[c] = -scale[c] * dbeta[c] / rows as f32 - of_x[c] * statistics.mean[c];
+        }
+        split_rows(channels, dx, |first, dx| {
+            let (x, dy) = (&x[first * channels..], &dy[first * channels..]);
+            isa.run(Affine { x: dy, scale: &scale, other: Some((x, &of_x)), shift: &shift, y: dx });
+        });
+    }
+
+    /// Scale and shift that do the same, given statistics: a batch's own, or running ones at inference.
+    pub fn affine(&self, mean: &[f32], variance: &[f32]) -> [AlignedBuffer; 2] {
+        let channels = self.channels();
+        assert_eq!((mean.len(), variance.len()), (channels, channels), "one mean and variance a channel");
+        let (mut scale, mut shift) = (AlignedBuffer::new(channels), AlignedBuffer::new(channels));
+        for c in 0..channels {
+            scale[c] = self.gamma[c] / (variance[c] + self.epsilon).sqrt();
+            shift[c] = self.beta[c] - mean[c] * scale[c];
+        }
+        [scale, shift]
+    }
+}
+
+/// Folds a scale and shift that follow a convolution or dense layer directly (no activation between) into its
+/// weights, `[C, …]`, and bias.
+pub fn fold(scale: &[f32], shift: &[f32], weights: &mut [f32], bias: &mut [f32]) {
+    let channels = scale.len();
+    assert_eq!((shift.len(), bias.len()), (channels, channels), "one scale, shift and bias a channel");
+    assert!(channels > 0 && weights.len().is_multiple_of(channels), "weights are [C, …]");
+    let reduction = weights.len() / channels;
+    for (c, weights) in weights.chunks_exact_mut(reduction.max(1)).enumerate() {
+        weights.iter_mut().for_each(|w| *w *= scale[c]);
+        bias[c] = bias[c] * scale[c] + shift[c];
+    }
+}
+
+/// `y[r, c] = scale[c] · x[r, c] + shift[c]`
+pub fn scale_shift(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) {
+    let channels = scale.len();
+    assert_eq!(shift.len(), channels, "one scale and shift a channel");
+    assert_eq!(x.len(), y.len(), "x and y have the same length");
+    assert!(channels > 0 && x.len().is_multiple_of(channels), "x is [rows, C] with {channels} channels");
+    let isa = Isa::current();
+    split_rows(channels, y, |first, y| {
+        isa.run(Affine { x: &x[first * channels..], scale, other: None, shift, y });
+    });
+}
+
+impl Statistics {
+    /// Of `x`, `[rows, channels]`.
+    pub fn of(x: &[f32], channels: usize) -> Self {
+        let rows = x.len() / channels;
+        let parts = parts(x.len()).min(rows.max(1));
+        let isa = Isa::current();
+        let mut moments: Vec<Moments> = (0..parts).map(|_| Moments::new(channels)).collect();
+        let all = MutPointer::new(&mut moments);
+        team::run(parts, |part| {
+            // SAFETY: each part has its own moments.
+            let [moments] = (unsafe { all.slice(part, 1) }) else { unreachable!("a slice of one") };
+            let range = team::part_of(rows, part, parts);
+            for chunk in x[range.start * channels..range.end * channels].chunks(CHUNK * channels) {
+                moments.add_chunk(isa, chunk);
+            }
+        });
+        let mut total = Moments::new(channels);
+        moments.iter().for_each(|part| total.merge(part.rows, &part.mean, &part.squares));
+        let count = total.rows.max(1) as f64;
+        let (mut mean, mut variance) = (AlignedBuffer::new(channels), AlignedBuffer::new(channels));
+        for c in 0..channels {
+            mean[c] = total.mean[c] as f32;
+            variance[c] = (total.squares[c] / count) as f32;
+        }
+        Self { mean, variance }
+    }
+}
+
+/// Count, mean and sum of squared deviations per channel.
+struct Moments {
+    rows: usize,
+    mean: AlignedBuffer<f64>,
+    squares: AlignedBuffer<f64>,
+}
+
+impl Moments {
+    fn new(channels: usize) -> Self {
+        Self { rows: 0, mean: AlignedBuffer::zeroed(channels), squares: AlignedBuffer::zeroed(channels) }
+    }
+
+    fn add_chunk(&mut self, isa: Isa, chunk: &[f32]) {
+        let channels = self.mean.len();
+        let rows = chunk.len() / channels;
+        let mut sums = AlignedBuffer::new(2 * channels);
+        isa.run(ChunkSums { rows, x: chunk, sums: &mut sums });
+        let (mut mean, mut squares) = (AlignedBuffer::new(channels), AlignedBuffer::new(channels));
+        for c in 0..channels {
+            let offset = f64::from(sums[c]) / rows as f64;
+            mean[c] = f64::from(chunk[c]) + offset;
+            squares[c] = (f64::from(sums[channels + c]) - offset * f64::from(sums[c])).max(0.);
+        }
+        self.merge(rows, &mean, &squares);
+    }
+
+    /// Chan, Golub & LeVeque 1979: the moments of a union.
+    fn merge(&mut self, rows: usize, mean: &[f64], squares: &[f64]) {
+        if rows == 0 {
+            return;
+        }
+        let total = (self.rows + rows) as f64;
+        let (ours, theirs) = (self.rows as f64, rows as f64);
+        for c in 0..self.mean.len() {
+            let difference = mean[c] - self.mean[c];
+            self.squares[c] += squares[c] + difference * difference * ours * theirs / total;
+            self.mean[c] += difference * theirs / total;
+        }
+        self.rows += rows;
+    }
+}
+
+fn parts(elements: usize) -> usize {
+    if elements < WORTH_SPLITTING { 1 } else { team::threads() }
+}
+
+/// Splits the rows of `y` over the team: `f(first row, rows)`.
+fn split_rows(channels: usize, y: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
+    let rows = y.len() / channels;
+    if y.len() < WORTH_SPLITTING {
+        return f(0, y);
+    }
+    let y = MutPointer::new(y);
+    team::split(rows, |_, range| {
+        // SAFETY: ranges of rows do not overlap.
+        f(range.start, unsafe { y.slice(range.start * channels, range.len() * channels) });
+    });
+}
+
+/// Independent sums over rows, to hide the latency of additions.
+const CHAINS: usize = 4;
+
+#[inline(always)]
+fn total<S: Simd>(s: S, sums: [S::F; CHAINS]) -> S::F {
+    s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))
+}
+
+/// `sums[c] = Σ (x - x₀)`, `sums[C + c] = Σ (x - x₀)²` over rows, `x₀` being the first row: so close to the mean
+/// that little cancels.
+struct ChunkSums<'a> {
+    rows: usize,
+    x: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for ChunkSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let channels = self.sums.len() / 2;
+        assert!(self.x.len() >= self.rows * channels);
+        for c in (0..channels).step_by(S::LANES) {
+            let live = (channels - c).min(S::LANES);
+            // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
+            unsafe {
+                let x = self.x.as_ptr().add(c);
+                let first = s.load_n(x, live);
+                let (mut sums, mut squares) = ([s.splat(0.); CHAINS], [s.splat(0.); CHAINS]);
+                for row in (0..self.rows).step_by(CHAINS) {
+                    unrolled!(chain < CHAINS, {
+                        if row + chain < self.rows {
+                            let offset = s.sub(s.load_n(x.add((row + chain) * channels), live), first);
+                            sums[chain] = s.add(sums[chain], offset);
+                            squares[chain] = s.fma(offset, offset, squares[chain]);
+                        }
+                    });
+                }
+                s.store_n(self.sums.as_mut_ptr().add(c), live, total(s, sums));
+                s.store_n(self.sums.as_mut_ptr().add(channels + c), live, total(s, squares));
+            }
+        }
+    }
+}
+
+/// `sums[c] = Σ dy`, `sums[C + c] = Σ dy · (x - mean)` over rows.
+struct GradientSums<'a> {
+    rows: usize,
+    x: &'a [f32],
+    mean: &'a [f32],
+    dy: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for GradientSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let channels = self.mean.len();
+        assert!(self.x.len() >= self.rows * channels && self.dy.len() >= self.rows * channels);
+        assert_eq!(self.sums.len(), 2 * channels);
+        for c in (0..channels).step_by(S::LANES) {
+            let live = (channels - c).min(S::LANES);
+            // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
+            unsafe {
+                let (x, dy) = (ConstPointer::new(self.x), ConstPointer::new(self.dy));
+                let mean = s.load_n(self.mean.as_ptr().add(c), live);
+                let (mut sums, mut products) = ([s.splat(0.); CHAINS], [s.splat(0.); CHAINS]);
+                for row in (0..self.rows).step_by(CHAINS) {
+                    unrolled!(chain < CHAINS, {
+                        if row + chain < self.rows {
+                            let at = (row + chain) * channels + c;
+                            let dy = s.load_n(dy.at(at), live);
+                            let offset = s.sub(s.load_n(x.at(at), live), mean);
+                            sums[chain] = s.add(sums[chain], dy);
+                            products[chain] = s.fma(dy, offset, products[chain]);
+                        }
+                    });
+                }
+                s.store_n(self.sums.as_mut_ptr().add(c), live, total(s, sums));
+                s.store_n(self.sums.as_mut_ptr().add(channels + c), live, total(s, products));
+            }
+        }
+    }
+}
+
+/// `y[r, c] = scale[c] · x[r, c] + shift[c]`, plus `factor[c] · other[r, c]` where there is another.
+struct Affine<'a> {
+    x: &'a [f32],
+    scale: &'a [f32],
+    other: Option<(&'a [f32], &'a [f32])>,
+    shift: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Kernel for Affine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, scale, other, shift, y } = self;
+        let channels = scale.len();
+        let rows = y.len() / channels;
+        assert!(x.len() >= y.len() && shift.len() == channels);
+        assert!(other.is_none_or(|(other, factor)| other.len() >= y.len() && factor.len() == channels));
+        for c in (0..channels).step_by(S::LANES) {
+            let live = (channels - c).min(S::LANES);
+            // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
+            unsafe {
+                let scale = s.load_n(scale.as_ptr().add(c), live);
+                let shift = s.load_n(shift.as_ptr().add(c), live);
+                let mut factor = s.splat(0.);
+                if let Some((_, factors)) = other {
+                    factor = s.load_n(factors.as_ptr().add(c), live);
+                }
+                for row in 0..rows {
+                    let at = row * channels + c;
+                    let mut value = s.fma(scale, s.load_n(x.as_ptr().add(at), live), shift);
+                    if let Some((other, _)) = other {
+                        value = s.fma(factor, s.load_n(other.as_ptr().add(at), live), value);
+                    }
+                    s.store_n(y.as_mut_ptr().add(at), live, value);
+                }
+            }
+        }
+    }
+}
