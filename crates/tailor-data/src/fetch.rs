@@ -52,7 +52,7 @@ pub fn fetch(
     let address = base_url.unwrap_or(official.address).trim_end_matches('/');
     for file in official.files() {
         let download = Download { agent: &agent, url: format!("{address}/{}", file.name), official, file };
-        download.into_folder(&folder, progress)?;
+        download.run(&folder, progress)?;
     }
     Ok(folder)
 }
@@ -65,7 +65,7 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    fn into_folder(&self, folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    fn run(&self, folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<()> {
         let path = folder.join(self.file.name);
         if path.is_file() && self.sum_of(&path).is_ok_and(|sum| sum == self.file.sum) {
             return Ok(());

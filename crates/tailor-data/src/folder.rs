@@ -69,7 +69,7 @@ pub(crate) fn parts(folder: &Path) -> Result<Option<Parts<PathBuf>>> {
         return Ok(Some(parts));
     }
     for class in class_folders(folder)? {
-        if Class::list(&class)?.files.first().is_some() {
+        if has_images(&class)? {
             return Ok(Some(Parts { train: Some(folder.to_owned()), ..Parts::default() }));
         }
     }

@@ -112,12 +112,12 @@ impl Pipeline {
             Augmentation::Brightness { fraction } => {
                 pixels::brighten(image, 1.0 + generator.within(fraction));
             }
-            Augmentation::RandomErasing { probability, min_area, max_area, min_aspect } => {
-                if generator.chance(probability) {
-                    let area = [min_area, max_area];
-                    if let Some(rectangle) = Rectangle::random(self.shape, area, min_aspect, generator) {
-                        rectangle.rows(image, self.shape).for_each(|row| generator.fill(row));
-                    }
+            Augmentation::RandomErasing { probability, min_area, max_area, min_aspect }
+                if generator.chance(probability) =>
+            {
+                let area = [min_area, max_area];
+                if let Some(rectangle) = Rectangle::random(self.shape, area, min_aspect, generator) {
+                    rectangle.rows(image, self.shape).for_each(|row| generator.fill(row));
                 }
             }
             Augmentation::Cutout { size } => {
