@@ -90,44 +90,40 @@ mod tests {
     #[test]
     fn ticks_are_round_and_enclose_the_values() {
         struct Case {
-            values: Vec<f64>,
-            labels: &'static [&'static str],
             why: &'static str,
+            values: &'static [f64],
+            labels: &'static [&'static str],
         }
         for case in [
-            Case { values: vec![0.213, 0.587], labels: &["0.2", "0.3", "0.4", "0.5", "0.6"], why: "losses" },
-            Case { values: vec![81.0, 93.2], labels: &["80", "85", "90", "95"], why: "percent" },
+            Case { why: "losses", values: &[0.213, 0.587], labels: &["0.2", "0.3", "0.4", "0.5", "0.6"] },
+            Case { why: "percent", values: &[81.0, 93.2], labels: &["80", "85", "90", "95"] },
             Case {
-                values: vec![0.1, 0.3],
-                labels: &["0.10", "0.15", "0.20", "0.25", "0.30"],
                 why: "3 × 0.1 > 0.3",
+                values: &[0.1, 0.3],
+                labels: &["0.10", "0.15", "0.20", "0.25", "0.30"],
             },
-            Case { values: vec![], labels: &["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"], why: "nothing" },
+            Case { why: "nothing", values: &[], labels: &["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"] },
             Case {
-                values: vec![f64::NAN, 1.0, f64::INFINITY, 3.0],
-                labels: &["1.0", "1.5", "2.0", "2.5", "3.0"],
                 why: "NaN",
+                values: &[f64::NAN, 1.0, f64::INFINITY, 2.0],
+                labels: &["1.0", "1.2", "1.4", "1.6", "1.8", "2.0"],
             },
-            Case { values: vec![2.0], labels: &["1.8", "1.9", "2.0", "2.1", "2.2"], why: "one value" },
-            Case { values: vec![0.0], labels: &["-0.4", "-0.2", "0.0", "0.2", "0.4"], why: "one zero" },
+            Case { why: "one value", values: &[2.0], labels: &["1.8", "1.9", "2.0", "2.1", "2.2"] },
             Case {
-                values: vec![0.0, 1e9],
-                labels: &["0e0", "2e8", "4e8", "6e8", "8e8", "1e9"],
+                why: "zero",
+                values: &[0.0],
+                labels: &["-0.6", "-0.4", "-0.2", "0.0", "0.2", "0.4", "0.6"],
+            },
+            Case {
                 why: "divergence",
+                values: &[0.0, 1e9],
+                labels: &["0e0", "2e8", "4e8", "6e8", "8e8", "1e9"],
             },
         ] {
-            let axis = Axis::covering(case.values.clone(), 5);
-            let shown = labels(axis);
-            assert!(shown.len() >= 3 && shown.len() <= 7, "{}: {shown:?}", case.why);
-            for value in case.values.into_iter().filter(|value| value.is_finite()) {
-                assert!(
-                    axis.position(value, 0.0, 1.0).is_some(),
-                    "{}: {value} is outside of {shown:?}",
-                    case.why
-                );
-            }
-            if case.why != "one zero" {
-                assert_eq!(shown, case.labels, "{}", case.why);
+            let axis = Axis::covering(case.values.iter().copied(), 5);
+            assert_eq!(labels(axis), case.labels, "{}", case.why);
+            for &value in case.values.iter().filter(|value| value.is_finite()) {
+                assert!(axis.position(value, 0.0, 1.0).is_some(), "{}: {value}", case.why);
             }
         }
     }

@@ -9,7 +9,9 @@ use crate::{Error, Pictures, Result, curves, gallery, heat_map, palette, reliabi
 
 /// Kinds of mistake with pictures, and pictures of each.
 const PAIRS: usize = 6;
-const PICTURES_OF_PAIR: usize = 8;
+const PICTURES_OF_PAIR: usize = 6;
+/// Up to so many classes, the confusion matrix has room for words beside it.
+const NARROW: usize = 12;
 /// Pictures drawn at random.
 const SAMPLE: usize = 40;
 /// Pictures of the worst mistakes and of the least certain predictions.
@@ -27,6 +29,7 @@ pub(crate) struct Page<'a> {
     headline: Headline,
     curves: Option<Curves>,
     confusion: Plot,
+    confusion_is_narrow: bool,
     classes: Classes,
     pairs: Option<Pairs>,
     sample: Gallery,
@@ -155,6 +158,7 @@ impl<'a> Page<'a> {
                 svg: heat_map::heat_map(report.evaluation).inline(),
                 remark: remarks::confusion(report.evaluation),
             },
+            confusion_is_narrow: report.evaluation.per_class.len() <= NARROW,
             classes: classes(report.evaluation),
             pairs: pairs(report.evaluation, &cards)?,
             sample: Gallery {
@@ -237,10 +241,8 @@ fn classes(evaluation: &Evaluation) -> Classes {
         shares: [class.precision, class.recall, class.f1].map(share),
         support: count(class.support),
     });
-    let averages = [
-        ("Mean of the classes", evaluation.macro_average),
-        ("Mean weighted by images", evaluation.weighted_average),
-    ];
+    let averages =
+        [("Macro average", evaluation.macro_average), ("Weighted average", evaluation.weighted_average)];
     Classes {
         rows: rows.collect(),
         averages: averages.map(|(name, average)| AverageRow {

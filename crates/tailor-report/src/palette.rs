@@ -22,8 +22,8 @@ const COLORS: [Color; 10] = [
     Color { name: "--blue", light: "#1668a8", dark: "#6cb4ee" },
     Color { name: "--orange", light: "#b8510c", dark: "#f29a5c" },
     // Fills behind text: strong enough to see, weak enough to read the ink on.
-    Color { name: "--blue-fill", light: "#3f93cf", dark: "#2a76b5" },
-    Color { name: "--orange-fill", light: "#ee8b45", dark: "#bb5c1b" },
+    Color { name: "--blue-fill", light: "#3f93cf", dark: "#276da8" },
+    Color { name: "--orange-fill", light: "#ee8b45", dark: "#a65014" },
     Color { name: "--best", light: "#1f7a5a", dark: "#58c79d" },
 ];
 

@@ -11,7 +11,8 @@ const HEIGHT: f64 = 420.0;
 const PLOT: Frame = Frame { x: 44.0, y: 40.0, width: WIDTH - 60.0, height: 260.0 };
 const VOLUME: Frame = Frame { x: PLOT.x, y: 312.0, width: PLOT.width, height: 56.0 };
 
-/// Accuracy by confidence (Guo et al. 2017, figure 1): bars that end on the diagonal are honest. Beneath, how many images
+/// Accuracy by confidence (Guo et al. 2017, figure 1): bars that end on the diagonal are honest, and
+/// what they lack or exceed is the gap. Beneath, how many images
 /// have such a confidence.
 pub(crate) fn reliability(calibration: &Calibration) -> Drawing {
     let mut drawing = Drawing::new(WIDTH, HEIGHT, "Reliability diagram: accuracy by confidence");
@@ -59,12 +60,14 @@ fn draw_bin(drawing: &mut Drawing, bin: &CalibrationBin, most: usize) {
     drawing.cell("right", bar(bin.accuracy, PLOT), 1.0, &says);
     let (low, high) = (bin.accuracy.min(bin.confidence), bin.accuracy.max(bin.confidence));
     let gap = Frame { height: (high - low) * PLOT.height, ..bar(high, PLOT) };
-    drawing.cell("wrong", gap, 0.7, &says);
+    drawing.cell("wrong", gap, 1.0, &says);
+    let top = PLOT.bottom() - bin.accuracy * PLOT.height;
+    drawing.line("cap", (x, top), (x + width, top));
     drawing.cell("volume", bar(bin.images as f64 / most as f64, VOLUME), 0.6, &says);
 }
 
 fn legend(drawing: &mut Drawing) {
-    [("gap to confidence", "wrong"), ("right", "right")].into_iter().fold(
+    [("gap to confidence", "wrong"), ("accuracy", "right")].into_iter().fold(
         PLOT.right(),
         |right, (name, class)| {
             let start = right - text_width(name);

@@ -46,7 +46,10 @@ pub(crate) fn curves(history: &History) -> String {
     } else {
         ""
     };
-    format!("Validation loss was lowest in epoch {} of {epochs}: {loss:.3}{accuracy}.{after}", best.epoch)
+    format!(
+        "Validation loss was lowest in epoch {} of {}: {loss:.3}{accuracy}.{after}",
+        best.epoch, last.epoch
+    )
 }
 
 fn overfitted(best: &EpochRecord, last: &EpochRecord, lowest: f64) -> bool {
@@ -126,11 +129,11 @@ pub(crate) fn worst_mistakes(predictions: &Predictions) -> String {
     let mistakes = || (0..predictions.len()).filter(|&i| !predictions.is_correct(i));
     let sure = mistakes().filter(|&i| predictions.confidence(i) > WITHOUT_DOUBT).count();
     format!(
-        "Wrong, and sure of it. Of {}, {} made with a confidence above {}. Look closely: now and then it is the label \
+        "Wrong, and sure of it. Of {}, {} made with a confidence above {:.0}\u{202f}%. Look closely: now and then it is the label \
          that is wrong.",
         counted(mistakes().count(), "mistake"),
         are_past(sure),
-        percent(WITHOUT_DOUBT)
+        100.0 * WITHOUT_DOUBT
     )
 }
 
@@ -138,7 +141,7 @@ pub(crate) fn least_certain(predictions: &Predictions, shown: &[usize]) -> Strin
     let right = shown.iter().filter(|&&i| predictions.is_correct(i)).count();
     let highest = shown.last().map_or(0.0, |&i| predictions.confidence(i));
     format!(
-        "Where the model hesitates most, its confidence at most {}. Of these {}, {} right all the same.",
+        "Here the model hesitates most: its confidence is at most {}. Of these {}, {} right all the same.",
         percent(highest),
         counted(shown.len(), "image"),
         are(right, shown.len())
