@@ -16,6 +16,11 @@
 //!
 //! [`Isa`] chooses the instruction set, [`team::set_threads`] the number of threads.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "arrays of vectors live in registers and are indexed by constants; iterators over them are not inlined everywhere"
+)]
+
 pub mod activation;
 pub mod buffer;
 pub mod conv;

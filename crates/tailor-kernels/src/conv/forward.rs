@@ -55,10 +55,12 @@ pub(super) fn run(
                 convolve_image(block, filter, x, image, output);
                 continue;
             };
-            // SAFETY: as above.
-            let convolved =
-                if keep { unsafe { activations.slice(image * len, len) } } else { &mut scratch[..] };
-            convolve_image(block, filter, x, image, convolved);
+            let convolved = if keep {
+                // SAFETY: as above.
+                unsafe { activations.slice(image * len, len) }
+            } else {
+                &mut scratch[..]
+            };
             pool.forward_image(filter.isa, [rows, columns, channels], convolved, output, index);
         }
     });

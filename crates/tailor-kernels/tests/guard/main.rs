@@ -1,0 +1,180 @@
+//! No kernel reads or writes beyond its slices: every input and output stands right before an unmapped page, and
+//! then right after one. A stray access kills the test with a segmentation fault.
+#![cfg(unix)]
+
+mod page;
+
+use page::{Edge, Guarded};
+use tailor_kernels::activation::Activation::{self, *};
+use tailor_kernels::buffer::set_recycling;
+use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding};
+use tailor_kernels::dense::{Dense, DenseGradient};
+use tailor_kernels::dropout::Dropout;
+use tailor_kernels::loss::{Targets, cross_entropy};
+use tailor_kernels::norm::{BatchNorm, NormGradient, scale_shift};
+use tailor_kernels::optimizer::{Optimizer, Slot};
+use tailor_kernels::pool::{Pool, PoolKind, global_average, global_average_backward};
+use tailor_kernels::{Isa, add, team};
+
+/// On every instruction set, with one and two threads, at both edges of a mapping.
+fn everywhere(f: impl Fn(Edge)) {
+    // Buffers of the kernels' own are as long as asked for, so that a memory checker sees reads beyond them.
+    set_recycling(false);
+    for isa in Isa::supported() {
+        for threads in [1, 2] {
+            for edge in [Edge::Before, Edge::After] {
+                isa.with(|| team::with_threads(threads, || f(edge)));
+            }
+        }
+    }
+}
+
+/// Size, channels, kernel, stride, padding, groups, activation, pool.
+type Case = (usize, [usize; 2], [usize; 2], usize, Padding, usize, Activation, Option<Pool>);
+
+/// Convolutions of every path, with channels and sizes that leave tails behind.
+fn blocks() -> Vec<ConvBlock> {
+    let max = Some(Pool::MAX_2X2);
+    let overlapping =
+        Some(Pool { window: [3, 3], stride: [2, 2], padding: Padding::all(1), ..Pool::MAX_2X2 });
+    let one = Padding::default();
+    #[rustfmt::skip]
+    let cases: [Case; 15] = [
+        (28, [1, 32],  [3, 3], 1, one,             1,  Relu,     max),
+        (28, [1, 33],  [3, 3], 1, one,             1,  Relu,     None),
+        (13, [32, 64], [3, 3], 1, one,             1,  Relu,     max),
+        (5,  [64, 64], [3, 3], 1, one,             1,  Relu,     None),
+        (9,  [3, 7],   [3, 3], 1, Padding::all(1), 1,  Relu6,    max),
+        (9,  [37, 50], [3, 3], 1, one,             1,  Tanh,     max),
+        (9,  [16, 16], [3, 3], 1, one,             1,  Identity, None),
+        (8,  [16, 15], [3, 3], 2, one,             1,  Relu,     None),
+        (12, [6, 16],  [5, 5], 1, one,             1,  Tanh,     Some(Pool::AVERAGE_2X2)),
+        (7,  [12, 10], [2, 4], 1, one,             1,  Relu,     overlapping),
+        (6,  [40, 24], [1, 1], 1, one,             1,  Relu,     None),
+        (7,  [20, 9],  [1, 1], 2, one,             1,  Identity, None),
+        (7,  [20, 20], [3, 3], 1, Padding::all(1), 20, Relu6,    None),
+        (7,  [12, 18], [3, 3], 1, one,             3,  Relu,     max),
+        (8,  [96, 33], [3, 3], 1, one,             1,  Relu,     None),
+    ];
+    let block = |(size, channels, kernel, stride, padding, groups, activation, pool): Case| {
+        let convolution = Convolution {
+            batch: 3,
+            height: size,
+            width: size,
+            in_channels: channels[0],
+            out_channels: channels[1],
+            kernel,
+            stride: [stride; 2],
+            padding,
+            groups,
+        };
+        ConvBlock { convolution, activation, pool }
+    };
+    cases.into_iter().map(block).collect()
+}
+
+#[test]
+fn convolution_blocks() {
+    for block in blocks() {
+        let c = &block.convolution;
+        let x_len = c.batch * c.height * c.width * c.in_channels;
+        let w_len = c.out_channels * c.kernel[0] * c.kernel[1] * c.in_channels / c.groups;
+        let y_len = block.output_shape().iter().product();
+        everywhere(|edge| {
+            let (x, w, b) = (
+                Guarded::random(edge, x_len),
+                Guarded::random(edge, w_len),
+                Guarded::random(edge, c.out_channels),
+            );
+            let (scale, shift) =
+                (Guarded::random(edge, c.out_channels), Guarded::random(edge, c.out_channels));
+            let (mut y, dy) = (Guarded::random(edge, y_len), Guarded::random(edge, y_len));
+            block.infer(&block.pack(&w, Some(&b), Some([&scale, &shift])), &x, &mut y);
+            let saved = block.forward(&x, &w, Some(&b), &mut y);
+            for with_dx in [true, false] {
+                let (mut dx, mut dw, mut db) = (
+                    Guarded::random(edge, x_len),
+                    Guarded::random(edge, w_len),
+                    Guarded::random(edge, c.out_channels),
+                );
+                block.backward(ConvGradient {
+                    x: &x,
+                    weights: &w,
+                    y: &y,
+                    saved: &saved,
+                    dy: &dy,
+                    dx: with_dx.then_some(&mut dx),
+                    dw: &mut dw,
+                    db: Some(&mut db),
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn dense_layers() {
+    for (batch, inputs, outputs) in [(64, 784, 256), (5, 31, 10), (1, 100, 33), (17, 16, 48)] {
+        let layer = Dense { batch, inputs, outputs, activation: Relu };
+        everywhere(|edge| {
+            let random = |len| Guarded::random(edge, len);
+            let (x, w, b) = (random(batch * inputs), random(inputs * outputs), random(outputs));
+            let (mut y, dy) = (random(batch * outputs), random(batch * outputs));
+            layer.forward(&x, &w, Some(&b), &mut y);
+            let (mut dx, mut dw, mut db) =
+                (random(batch * inputs), random(inputs * outputs), random(outputs));
+            let (dx, db) = (Some(&mut dx[..]), Some(&mut db[..]));
+            layer.backward(DenseGradient { x: &x, weights: &w, y: &y, dy: &dy, dx, dw: &mut dw, db });
+        });
+    }
+}
+
+#[test]
+fn norms_pools_and_the_rest() {
+    everywhere(|edge| {
+        let random = |len| Guarded::random(edge, len);
+        for (rows, c) in [(300, 32), (7, 37), (1000, 70)] {
+            let (gamma, beta, x, dy) = (random(c), random(c), random(rows * c), random(rows * c));
+            let (mut y, mut dx, mut dgamma, mut dbeta) =
+                (random(rows * c), random(rows * c), random(c), random(c));
+            let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
+            let statistics = norm.forward(&x, &mut y);
+            let (dx_to, dgamma_to, dbeta_to) = (&mut dx, &mut dgamma, &mut dbeta);
+            norm.backward(NormGradient {
+                x: &x,
+                statistics: &statistics,
+                dy: &dy,
+                dx: dx_to,
+                dgamma: dgamma_to,
+                dbeta: dbeta_to,
+            });
+            scale_shift(&x, &gamma, &beta, &mut y);
+        }
+        for kind in [PoolKind::Max, PoolKind::Average] {
+            for (window, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 3, 0)] {
+                let pool =
+                    Pool { kind, window: [window; 2], stride: [stride; 2], padding: Padding::all(padding) };
+                let shape = [3, 9, 8, 21];
+                let len = pool.output_shape(shape).iter().product();
+                let (x, mut y, dy, mut dx) =
+                    (random(3 * 9 * 8 * 21), random(len), random(len), random(3 * 9 * 8 * 21));
+                let index = pool.forward(shape, &x, &mut y);
+                pool.backward(shape, &index, &dy, &mut dx);
+                let mut mean = random(3 * 21);
+                global_average(shape, &x, &mut mean);
+                global_average_backward(shape, &mean, &mut dx);
+            }
+        }
+        for len in [1, 15, 16, 17, 40_001] {
+            let (a, b, mut y) = (random(len), random(len), random(len));
+            add(&a, &b, &mut y);
+            Tanh.forward(&a, &mut y);
+            Relu6.backward(&a, &b, &mut y);
+            Dropout::new(0.5, 1, 2, 3).forward(&a, &mut y);
+            let (mut p, g, mut m, mut v) = (random(len), random(len), random(len), random(len));
+            Optimizer::ADAM.step(1e-3, 1, &[Slot::new(&mut p, &g, [&mut m, &mut v])]);
+        }
+        let (logits, targets, mut gradient) = (random(70), random(70), random(70));
+        cross_entropy(&logits, 10, Targets::Distributions(&targets), 0.1, Some(&mut gradient));
+    });
+}
