@@ -93,6 +93,9 @@ pub(crate) fn read(
     notes: &mut Vec<String>,
 ) -> Result<Parts<Dataset>> {
     let class_names = class_names(parts, options)?;
+    if class_names.len() > usize::from(u16::MAX) {
+        return Err(Error::Dataset(format!("{} classes are more than are possible", class_names.len())));
+    }
     let listed = wanted.try_map(|folder| Listing::of(folder, &class_names, notes))?;
     if let (Some(train), None) = (&listed.train, &options.class_names) {
         let labels: BTreeSet<u16> = train.files.iter().map(|&(_, label)| label).collect();
@@ -115,9 +118,6 @@ fn class_names(parts: &Parts<PathBuf>, options: &OpenOptions) -> Result<Vec<Stri
     let mut names = BTreeSet::new();
     for part in parts.iter() {
         names.extend(class_folders(part)?.iter().map(|path| name(path)));
-    }
-    if let (Some(train), true) = (&parts.train, names.len() > usize::from(u16::MAX)) {
-        return Err(Error::folder(train, format!("{} classes are more than are possible", names.len())));
     }
     Ok(names.into_iter().collect())
 }

@@ -83,7 +83,7 @@ impl Form {
         if csv::is_csv(path) {
             return Ok(Some(Form::Csv(Parts { train: Some(path.to_owned()), ..Parts::default() })));
         }
-        if idx::is_images(path) {
+        if is_named_as_idx_images(path) || idx::is_images(path) {
             let pair = Pair { labels: labels_of(path)?, images: path.to_owned() };
             return Ok(Some(Form::Idx(Parts { train: Some(pair), ..Parts::default() })));
         }

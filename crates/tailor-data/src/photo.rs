@@ -228,6 +228,19 @@ mod tests {
     }
 
     #[test]
+    fn every_format_is_recognized_by_its_content() {
+        for format in FORMATS {
+            let mut bytes = Cursor::new(Vec::new());
+            let pixels = [200; 8 * 8 * 3];
+            image::write_buffer_with_format(&mut bytes, &pixels, 8, 8, image::ColorType::Rgb8, format)
+                .unwrap();
+            let photo = decode_bytes(bytes.get_ref(), "no extension").unwrap();
+            assert_eq!((photo.height(), photo.width()), (8, 8), "{format:?}");
+            assert!(photo.rgb().iter().all(|value| value.abs_diff(200) <= 2), "{format:?}");
+        }
+    }
+
+    #[test]
     fn a_written_png_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");

@@ -77,6 +77,10 @@ fn one_idx_file_is_a_data_set_with_the_labels_beside_it() {
     assert!(complaint(&images).contains("its labels are missing: there is no t10k-labels-idx1-ubyte"));
     write(folder.path(), "t10k-labels-idx1-ubyte.gz", &gzip(&idx_labels(&[0, 1])));
     assert_eq!(open_path(&images).unwrap().train.len(), 2);
+    assert_eq!(kind_of(&images).unwrap(), PathKind::Dataset);
+    fs::write(&images, b"of another kind").unwrap();
+    assert!(complaint(&images).contains("it begins with 6f662061, not 00000803"));
+    fs::write(&images, idx_images(2)).unwrap();
     // As a folder it is a part to evaluate with, and nothing to train with.
     assert!(complaint(folder.path()).contains("has no training part"));
     let source = Source::Path(folder.path().to_owned());
