@@ -55,7 +55,7 @@ impl Axis {
     /// Where `value` lies when the axis is drawn from `from` to `to`; none if it is not finite or out of range.
     pub fn position(&self, value: f64, from: f64, to: f64) -> Option<f64> {
         let part = (value - self.low) / (self.high - self.low);
-        (-1e-9..=1.0 + 1e-9).contains(&part).then(|| from + part * (to - from))
+        (-1e-9..=1.0 + 1e-9).contains(&part).then_some(from + part * (to - from))
     }
 }
 

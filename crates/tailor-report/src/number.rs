@@ -8,7 +8,7 @@ pub(crate) use tailor_eval::thousands as count;
 pub(crate) fn percent(share: f64) -> String {
     match 100.0 * share {
         p if p > 0.0 && p < 0.05 => "<\u{202f}0.1\u{202f}%".to_owned(),
-        p if p < 100.0 && p >= 99.95 => ">\u{202f}99.9\u{202f}%".to_owned(),
+        p if (99.95..100.0).contains(&p) => ">\u{202f}99.9\u{202f}%".to_owned(),
         p => format!("{p:.1}\u{202f}%"),
     }
 }

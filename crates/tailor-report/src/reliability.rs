@@ -77,3 +77,21 @@ fn legend(drawing: &mut Drawing) {
         },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailor_eval::Predictions;
+
+    #[test]
+    fn bins_say_what_they_hold_and_empty_ones_are_left_out() {
+        let names = ["a", "b"].map(String::from).to_vec();
+        let predictions = Predictions::new(names, vec![0, 1, 0], [0.97, 0.03].repeat(3)).unwrap();
+        let document = reliability(&Calibration::of(&predictions)).document();
+        roxmltree::Document::parse(&document).unwrap();
+        // Accuracy, gap and volume of the one bin that holds images.
+        let says = "confidence 93.3\u{202f}% to 100.0\u{202f}%: 3 images, 66.7\u{202f}% right";
+        assert_eq!(document.matches(says).count(), 3);
+        assert_eq!(document.matches("<title>").count(), 3 + 1, "and the drawing's own");
+    }
+}

@@ -1,6 +1,6 @@
 //! What the numbers say, in a sentence or two under each heading.
 
-use tailor_eval::{ConfusedPair, EpochRecord, Evaluation, History, Predictions};
+use tailor_eval::{ClassMetrics, ConfusedPair, EpochRecord, Evaluation, History, Predictions};
 
 use crate::LayerRow;
 use crate::number::{count, counted, percent};
@@ -65,9 +65,8 @@ pub(crate) fn confusion(evaluation: &Evaluation) -> String {
         );
     }
     let seen = || evaluation.per_class.iter().enumerate().filter(|(_, class)| class.support > 0);
-    let by_recall = |a: &(usize, &tailor_eval::ClassMetrics), b: &(usize, &tailor_eval::ClassMetrics)| {
-        a.1.recall.total_cmp(&b.1.recall)
-    };
+    let by_recall =
+        |a: &(usize, &ClassMetrics), b: &(usize, &ClassMetrics)| a.1.recall.total_cmp(&b.1.recall);
     let (Some((hardest, class)), Some((_, easiest))) = (seen().min_by(by_recall), seen().max_by(by_recall))
     else {
         return String::new();
@@ -111,10 +110,12 @@ pub(crate) fn classes(evaluation: &Evaluation) -> String {
 pub(crate) fn pairs(evaluation: &Evaluation, shown: &[ConfusedPair]) -> String {
     let mistakes = evaluation.images - evaluation.confusion.correct();
     let covered: usize = shown.iter().map(|pair| pair.count).sum();
-    let kinds =
-        if shown.len() == 1 { "This one kind".to_owned() } else { format!("These {} kinds", shown.len()) };
+    let kinds = match shown.len() {
+        1 => "This kind of mistake makes up".to_owned(),
+        n => format!("These {n} kinds of mistake make up"),
+    };
     format!(
-        "{kinds} of mistake make up {} of all {}.",
+        "{kinds} {} of all {}.",
         percent(covered as f64 / mistakes.max(1) as f64),
         counted(mistakes, "mistake")
     )
@@ -181,8 +182,8 @@ pub(crate) fn model(layers: &[LayerRow]) -> String {
 fn are(n: usize, of: usize) -> String {
     match n {
         0 => "none is".to_owned(),
-        n if n == of => "all are".to_owned(),
         1 => "1 is".to_owned(),
+        n if n == of => "all are".to_owned(),
         n => format!("{} are", count(n)),
     }
 }
@@ -193,5 +194,96 @@ fn are_past(n: usize) -> String {
         0 => "none was".to_owned(),
         1 => "1 was".to_owned(),
         n => format!("{} were", count(n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Predictions that give `predicted` a probability of 0.8.
+    fn predictions(labels: &[usize], predicted: &[usize]) -> Predictions {
+        let names = ["Coat", "Shirt", "Dress"].map(String::from).to_vec();
+        let rows =
+            predicted.iter().flat_map(|&p| (0..3).map(move |class| if class == p { 0.8 } else { 0.1 }));
+        Predictions::new(names, labels.to_vec(), rows.collect()).unwrap()
+    }
+
+    /// A narrow space is a space to the reader of a test.
+    fn plain(remark: &str) -> String {
+        remark.replace('\u{202f}', " ")
+    }
+
+    #[test]
+    fn the_hardest_class_is_named_with_what_it_is_taken_for() {
+        let evaluation = Evaluation::of(&predictions(&[0, 0, 1, 1, 1], &[0, 0, 1, 0, 0])).unwrap();
+        assert_eq!(
+            plain(&confusion(&evaluation)),
+            "Shirt is the hardest class: 33.3 % recall, most often taken for Coat. Coat is the easiest, with 100.0 %."
+        );
+        let pairs = evaluation.confusion.most_confused_pairs(6);
+        assert_eq!(
+            plain(&super::pairs(&evaluation, &pairs)),
+            "This kind of mistake makes up 100.0 % of all 2 mistakes."
+        );
+        assert!(
+            plain(&classes(&evaluation))
+                .ends_with("right in 50.0 % of its cases. Dress was never predicted.")
+        );
+    }
+
+    #[test]
+    fn confidence_is_compared_with_accuracy() {
+        let verdict = |labels: &[usize]| {
+            let predicted = vec![0; labels.len()];
+            plain(&calibration(&Evaluation::of(&predictions(labels, &predicted)).unwrap()))
+        };
+        assert!(
+            verdict(&[0, 0, 0, 0, 1]).contains("80.0 % sure and 80.0 % right: its confidence can be taken")
+        );
+        assert!(verdict(&[0, 1, 1, 1, 1]).contains("surer than it should be"));
+        assert!(verdict(&[0, 0, 0, 0, 0]).contains("better than it believes"));
+    }
+
+    fn record(epoch: usize, train_loss: f64, validation_loss: Option<f64>) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: 1e-3,
+            train_loss,
+            train_accuracy: 0.9,
+            validation_loss,
+            validation_accuracy: validation_loss.map(|_| 0.915),
+            seconds: 1.0,
+            images_per_second: 1.0,
+        }
+    }
+
+    #[test]
+    fn curves_are_told_by_how_they_end() {
+        let of = |losses: &[(f64, Option<f64>)]| {
+            let records =
+                losses.iter().zip(1..).map(|(&(train, validation), epoch)| record(epoch, train, validation));
+            plain(&curves(&History(records.collect())))
+        };
+        assert_eq!(of(&[]), "");
+        assert_eq!(
+            of(&[(0.5, Some(0.4)), (0.4, Some(0.3)), (0.3, Some(0.301))]),
+            "Validation loss was lowest in epoch 2 of 3: 0.300, with 91.5 % of the validation images right."
+        );
+        assert!(of(&[(0.5, Some(0.3)), (0.2, Some(0.4))]).ends_with("by heart."));
+        assert!(of(&[(0.5, Some(0.4)), (0.4, Some(0.3))]).ends_with("a longer training may do better."));
+        assert!(
+            of(&[(0.5, None), (0.25, None)])
+                .starts_with("Training loss went from 0.500 to 0.250 in 2 epochs;")
+        );
+        assert!(of(&[(0.5, None), (f64::NAN, None)]).contains("in epoch 2: training diverged"));
+    }
+
+    #[test]
+    fn numbers_agree_with_their_verbs() {
+        assert_eq!([are(0, 3), are(1, 3), are(2, 3), are(3, 3)], ["none is", "1 is", "2 are", "all are"]);
+        let right = predictions(&[0, 0], &[0, 0]);
+        assert_eq!(sample(&right, &[0, 1]), "2 images drawn at random; all are right.");
+        assert!(worst_mistakes(&predictions(&[0, 1], &[0, 0])).contains("Of 1 mistake, none was made"));
     }
 }
