@@ -20,7 +20,7 @@ pub struct Evaluation {
     pub images: usize,
     /// The share of images that were named correctly.
     pub accuracy: f64,
-    /// Its 95 % interval (Wilson): how far another sample of as many images could differ.
+    /// Its 95 % interval (Wilson): where the accuracy on all images of this kind lies, as far as a sample can tell.
     pub accuracy_interval: Interval,
     /// The mean of -ln p(true class), in nats; see [`log_loss`].
     pub loss: f64,

@@ -15,7 +15,8 @@ const OVERFITTED: f64 = 1.05;
 pub(crate) fn headline(evaluation: &Evaluation, data_name: &str) -> String {
     let interval = evaluation.accuracy_interval;
     format!(
-        "{} of {} of {data_name} were named correctly. On further images of the same kind, expect between {} and {}.",
+        "{} of {} of {data_name} were named correctly. With 95\u{202f}% confidence, the accuracy on images of \
+         this kind lies between {} and {}.",
         count(evaluation.confusion.correct()),
         counted(evaluation.images, "image"),
         percent(interval.low),
