@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::{self, Thread};
 
-/// How often a helper looks for the next job before it parks: about a tenth of a millisecond.
-const SPINS: usize = 4_000;
+/// How often a helper looks for the next job before it parks: some tenths of a millisecond.
+const SPINS: usize = 15_000;
 
 /// The threads a job is split over, where no [`with_threads`] says otherwise; zero: not chosen yet.
 static THREADS: AtomicUsize = AtomicUsize::new(0);

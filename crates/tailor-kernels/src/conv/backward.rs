@@ -39,6 +39,14 @@ pub(super) fn parts(conv: &Convolution) -> usize {
     if conv.multiply_adds() < WORTH_SPLITTING { 1 } else { team::threads().min(conv.batch).max(1) }
 }
 
+/// Room for the gradients of one image, and which image's they are.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pooled: AlignedBuffer,
+    full: AlignedBuffer,
+    image: Option<usize>,
+}
+
 /// The gradient with respect to what the convolution put out, image by image.
 #[derive(Clone, Copy)]
 pub(super) struct OutputGradient<'a> {
@@ -69,7 +77,7 @@ impl<'a> OutputGradient<'a> {
     }
 
     /// Per window and channel the gradient and where in the window it goes (or [`crate::tile::DEAD`]).
-    pub fn windows<'s>(&self, image: usize, scratch: &'s mut AlignedBuffer) -> (&'s [f32], &'s [u8])
+    pub fn windows<'s>(&self, image: usize, scratch: &'s mut Scratch) -> (&'s [f32], &'s [u8])
     where
         'a: 's,
     {
@@ -78,12 +86,12 @@ impl<'a> OutputGradient<'a> {
         if self.block.activation != Activation::Tanh {
             return (dy, index); // where the others are flat, the index says so; elsewhere they have slope 1
         }
-        self.through_activation(&self.y[range], dy, scratch);
-        (scratch, index)
+        self.through_activation(&self.y[range], dy, &mut scratch.pooled);
+        (&scratch.pooled, index)
     }
 
-    /// The gradient of the image's `[Ho, Wo, Co]` convolution outputs.
-    pub fn dense<'s>(&self, image: usize, scratch: &'s mut [AlignedBuffer; 2]) -> &'s [f32]
+    /// The gradient of the image's `[Ho, Wo, Co]` convolution outputs; computed once where asked for repeatedly.
+    pub fn dense<'s>(&self, image: usize, scratch: &'s mut Scratch) -> &'s [f32]
     where
         'a: 's,
     {
@@ -91,7 +99,12 @@ impl<'a> OutputGradient<'a> {
         let [_, rows, columns, channels] = conv.output_shape();
         let range = image * self.y_len()..(image + 1) * self.y_len();
         let (y, dy) = (&self.y[range.clone()], &self.dy[range.clone()]);
-        let [pooled, full] = scratch;
+        let Scratch { pooled, full, image: computed } = scratch;
+        if computed.replace(image) == Some(image)
+            && (self.block.pool.is_some() || self.block.activation != Activation::Identity)
+        {
+            return full;
+        }
         let Some(pool) = self.block.pool else {
             if self.block.activation == Activation::Identity {
                 return dy;

@@ -1,6 +1,6 @@
 //! Depthwise convolution: every channel has a kernel of its own, so vectors run over channels.
 
-use super::backward::{OutputGradient, add_rows, parts};
+use super::backward::{OutputGradient, Scratch, add_rows, parts};
 use super::window::Window;
 use super::{ConvBlock, ConvGradient, Convolution};
 use crate::activation::Activation;
@@ -182,7 +182,7 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(weights.len());
-        let mut scratch = <[AlignedBuffer; 2]>::default();
+        let mut scratch = Scratch::default();
         let mut dx_window = AlignedBuffer::default();
         for image in team::part_of(conv.batch, part, parts) {
             let image_range = image * conv.image_len()..(image + 1) * conv.image_len();

@@ -4,7 +4,7 @@
 //! instead: for every output and every tap, `dw[tap][channels] += input × gradient[channels]`, nine taps by two
 //! vectors of sums in registers.
 
-use super::backward::{OutputGradient, parts};
+use super::backward::{OutputGradient, Scratch, parts};
 use super::window::Window;
 use super::{ConvBlock, ConvGradient, Padding};
 use crate::buffer::AlignedBuffer;
@@ -37,7 +37,7 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
         // SAFETY: each part has its own sums.
         let sums = unsafe { all_sums.slice(part * sums_len, sums_len) };
         let mut copy = AlignedBuffer::zeroed(if direct { 0 } else { window.image });
-        let mut scratch = <[AlignedBuffer; 2]>::default();
+        let mut scratch = Scratch::default();
         for image in team::part_of(conv.batch, part, parts) {
             let mut x = &gradient.x[image * conv.image_len()..(image + 1) * conv.image_len()];
             if !direct {
@@ -45,7 +45,7 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
                 x = &copy;
             }
             let (dz, index) = if windowed {
-                let (dz, index) = outputs.windows(image, &mut scratch[0]);
+                let (dz, index) = outputs.windows(image, &mut scratch);
                 (dz, Some(index))
             } else {
                 (outputs.dense(image, &mut scratch), None)

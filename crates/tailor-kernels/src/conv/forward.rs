@@ -31,7 +31,10 @@ pub(super) fn run(
         Some(saved) => (&mut saved.index[..], &mut saved.activations[..]),
         None => (&mut [][..], &mut [][..]),
     };
-    if let (Some(unit), FilterKind::Panels(panels)) = (block.unit(), &filter.kind) {
+    let panels = filter.panels();
+    if let Some(unit) = block.unit()
+        && !panels.is_empty()
+    {
         let (y, index) = (MutPointer::new(y), (!index.is_empty()).then(|| MutPointer::new(index)));
         let convolved =
             Convolved { conv, activation: block.activation, unit, panels, x: ConstPointer::new(x), y, index };
@@ -61,6 +64,7 @@ pub(super) fn run(
             } else {
                 &mut scratch[..]
             };
+            convolve_image(block, filter, x, image, convolved);
             pool.forward_image(filter.isa, [rows, columns, channels], convolved, output, index);
         }
     });
@@ -88,7 +92,8 @@ fn convolve_image(
     let input = unsafe { std::slice::from_raw_parts(x.at(image * conv.image_len()), conv.image_len()) };
     match &filter.kind {
         FilterKind::Depthwise(taps) => taps.forward_image(filter.isa, conv, block.activation, input, output),
-        FilterKind::Panels(panels) => {
+        FilterKind::Panels(_) | FilterKind::Groups(_) => {
+            let panels = filter.panels();
             let (x, y) = (ConstPointer::new(input), MutPointer::new(output));
             let activation = block.activation;
             let convolved = Convolved { conv, activation, unit: Unit::Pixel, panels, x, y, index: None };

@@ -16,31 +16,24 @@
 //! Where most outputs carry a gradient, the input gradient is cheaper as a dense convolution of the output
 //! gradient with the kernel turned around.
 
-use super::backward::{OutputGradient, parts};
-use super::forward::Convolved;
-use super::window::Window;
-use super::{ConvBlock, ConvGradient, Convolution, Padding};
-use crate::activation::Activation;
+use super::backward::{OutputGradient, Scratch, parts};
+use super::list_gradients::ListGradients;
+use super::slices::Plan;
+use super::turned::Turned;
+use super::{ConvBlock, ConvGradient};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
-use crate::panels::Panels;
-use crate::pointer::{ConstPointer, MutPointer};
-use crate::simd::{Isa, Kernel, Simd, unrolled};
+use crate::pointer::MutPointer;
+use crate::simd::Isa;
 use crate::team;
-use crate::tile::{DEAD, Unit};
-
-/// Bytes of a slice that one band may touch: three quarters of a first-level cache of 32 KiB.
-const BAND_BYTES: usize = 24 << 10;
-
-/// Floats in a kernel row of a slice, about: six vectors of 16.
-const ROW_FLOATS: usize = 96;
+use crate::tile::DEAD;
 
 pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     let isa = Isa::current();
     let outputs = OutputGradient::new(block, isa, &gradient);
     let conv = &block.convolution;
     let plan = Plan::new(conv, isa);
-    let dense = (gradient.dx.is_some() && dense_pays(block, gradient.y))
+    let dense = (gradient.dx.is_some() && Turned::pays(block, gradient.y))
         .then(|| Turned::new(conv, isa, gradient.weights));
     let weights = match gradient.dx {
         Some(_) if dense.is_none() => plan.pack(gradient.weights),
@@ -69,169 +62,6 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     }
 }
 
-/// Whether the input gradient is cheaper as a dense convolution: the sparse one stores as much as it loads,
-/// which costs about twice per output, and the dense one computes inputs that more or fewer outputs reach.
-fn dense_pays(block: &ConvBlock, y: &[f32]) -> bool {
-    let conv = &block.convolution;
-    let Padding { top, left, bottom, right } = conv.padding;
-    let fits = top.max(bottom) < conv.kernel[0] && left.max(right) < conv.kernel[1];
-    if block.pool.is_some() || conv.stride != [1, 1] || !fits || conv.groups != 1 {
-        return false;
-    }
-    let live = match block.activation {
-        Activation::Identity | Activation::Tanh => y.len(),
-        Activation::Relu | Activation::Relu6 => y.iter().filter(|&&y| y > 0.).count(),
-    };
-    let [n, rows, columns, _] = conv.output_shape();
-    let inputs = n * conv.height * conv.width;
-    // live / outputs × 2 > inputs / outputs, both per channel.
-    2 * live > inputs * conv.out_channels && rows * columns > 0
-}
-
-/// The kernel turned around: the convolution that maps output gradients to input gradients.
-struct Turned {
-    conv: Convolution,
-    panels: [Panels; 1],
-}
-
-impl Turned {
-    fn new(conv: &Convolution, isa: Isa, weights: &[f32]) -> Self {
-        let [_, height, width, in_channels] = conv.output_shape();
-        let [rows, columns] = conv.kernel;
-        let (co, ci) = (conv.out_channels, conv.in_channels);
-        let padding = Padding {
-            top: rows - 1 - conv.padding.top,
-            left: columns - 1 - conv.padding.left,
-            bottom: rows - 1 - conv.padding.bottom,
-            right: columns - 1 - conv.padding.right,
-        };
-        let turned = Convolution { batch: 1, height, width, in_channels, out_channels: ci, padding, ..*conv };
-        // Step (row, column, output) of the reduction uses weights[output][last - row][last - column].
-        let panels = Panels::from_rows(isa, weights, ci, rows * columns * co, None, |step| {
-            let (position, output) = (step / co, step % co);
-            (output * rows * columns + rows * columns - 1 - position) * ci
-        });
-        Self { conv: turned, panels: [panels] }
-    }
-
-    fn image(&self, dz: &[f32], dx: &mut [f32]) {
-        let convolved = Convolved {
-            conv: &self.conv,
-            activation: Activation::Identity,
-            unit: Unit::Pixel,
-            panels: &self.panels,
-            x: ConstPointer::new(dz),
-            y: MutPointer::new(dx),
-            index: None,
-        };
-        convolved.units(0..convolved.units_of_image());
-    }
-}
-
-/// How inputs and weights are cut into slices.
-struct Plan<'a> {
-    conv: &'a Convolution,
-    isa: Isa,
-    /// Slices of a group, and channels of each (the last one's may not all exist).
-    slices: usize,
-    window: Window,
-    /// Floats of a kernel row in a slice, rounded up to whole vectors.
-    row: usize,
-    /// Images, and output rows (of windows, if pooled), that are listed at a time.
-    images: usize,
-    band: usize,
-    /// Rows and columns of listed outputs, and how far apart their inputs begin in a slice.
-    extent: [usize; 2],
-    step: [usize; 2],
-}
-
-impl<'a> Plan<'a> {
-    fn new(conv: &'a Convolution, isa: Isa) -> Self {
-        let channels = conv.group_inputs();
-        let widest = (ROW_FLOATS / conv.kernel[1]).next_multiple_of(16).max(16);
-        let slices = channels.div_ceil(widest);
-        let window = Window::new(conv, channels.div_ceil(slices));
-        let row = (conv.kernel[1] * window.channels).next_multiple_of(isa.lanes());
-        Self { conv, isa, slices, window, row, images: 1, band: 1, extent: [0; 2], step: [0; 2] }
-    }
-
-    /// Decides what is listed at a time.
-    fn bands(&self, windowed: bool) -> Self {
-        let [_, rows, columns, _] = self.conv.output_shape();
-        let size = if windowed { 2 } else { 1 };
-        let [down, right] = self.conv.stride.map(|stride| stride * size);
-        let (rows, columns) = (rows / size, columns / size);
-        let image_bytes = self.window.image * size_of::<f32>();
-        let input_rows =
-            (BAND_BYTES / (self.window.row * size_of::<f32>())).saturating_sub(self.conv.kernel[0]);
-        Self {
-            images: (BAND_BYTES / image_bytes.max(1)).clamp(1, 16),
-            band: if image_bytes <= BAND_BYTES {
-                rows.max(1)
-            } else {
-                (input_rows / down).clamp(1, rows.max(1))
-            },
-            extent: [rows, columns],
-            step: [down * self.window.row, right * self.window.channels],
-            ..*self
-        }
-    }
-
-    /// Whether the input itself can be read as the only slice.
-    fn is_direct(&self) -> bool {
-        self.slices == 1
-            && self.conv.groups == 1
-            && self.conv.padding == Padding::default()
-            && self.row == self.conv.kernel[1] * self.window.channels
-    }
-
-    /// Channels of a slice that exist.
-    fn live(&self, slice: usize) -> usize {
-        self.window.channels.min(self.conv.group_inputs() - slice * self.window.channels)
-    }
-
-    /// Floats of one output channel's kernel in a slice: `[Kh, row]`.
-    fn kernel_len(&self) -> usize {
-        self.conv.kernel[0] * self.row
-    }
-
-    /// Floats of all kernels: `[groups][slices][outputs of a group][Kh, row]`.
-    fn weights_len(&self) -> usize {
-        self.conv.out_channels * self.slices * self.kernel_len()
-    }
-
-    /// Calls `f(start in OHWI, start in the slices, length)` for each run of weights.
-    fn for_each_run(&self, mut f: impl FnMut(usize, usize, usize)) {
-        let conv = self.conv;
-        let (inputs, outputs) = (conv.group_inputs(), conv.group_outputs());
-        for output in 0..conv.out_channels {
-            let (group, within) = (output / outputs, output % outputs);
-            for slice in 0..self.slices {
-                let kernel = ((group * self.slices + slice) * outputs + within) * self.kernel_len();
-                for row in 0..conv.kernel[0] {
-                    for column in 0..conv.kernel[1] {
-                        let from = ((output * conv.kernel[0] + row) * conv.kernel[1] + column) * inputs;
-                        let to = kernel + row * self.row + column * self.window.channels;
-                        f(from + slice * self.window.channels, to, self.live(slice));
-                    }
-                }
-            }
-        }
-    }
-
-    /// OHWI to slices; floats that stand for no weight are zero.
-    fn pack(&self, weights: &[f32]) -> AlignedBuffer {
-        let mut packed = AlignedBuffer::zeroed(self.weights_len());
-        self.for_each_run(|from, to, len| packed[to..to + len].copy_from_slice(&weights[from..from + len]));
-        packed
-    }
-
-    /// Slices to OHWI.
-    fn unpack(&self, packed: &[f32], weights: &mut [f32]) {
-        self.for_each_run(|to, from, len| weights[to..to + len].copy_from_slice(&packed[from..from + len]));
-    }
-}
-
 /// One part of the batch at work.
 struct Worker<'a> {
     plan: Plan<'a>,
@@ -247,7 +77,7 @@ struct Worker<'a> {
     /// the last kernel row is read whole.
     inputs: AlignedBuffer,
     input_gradients: AlignedBuffer,
-    scratch: [AlignedBuffer; 2],
+    scratch: Scratch,
 }
 
 impl<'a> Worker<'a> {
@@ -280,7 +110,7 @@ impl<'a> Worker<'a> {
             lists,
             inputs,
             input_gradients,
-            scratch: Default::default(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -298,7 +128,7 @@ impl<'a> Worker<'a> {
         if !direct {
             for image in images.clone() {
                 let from = &self.x[image * image_len..(image + 1) * image_len];
-                for (first, live, at) in copies(&self.plan, image - images.start) {
+                for (first, live, at) in self.plan.copies(image - images.start) {
                     self.plan.window.copy(from, first, live, &mut self.inputs[at..]);
                 }
             }
@@ -345,7 +175,7 @@ impl<'a> Worker<'a> {
                     turned.image(self.outputs.dense(image, &mut self.scratch), dx);
                     continue;
                 }
-                for (first, live, at) in copies(&self.plan, image - images.start) {
+                for (first, live, at) in self.plan.copies(image - images.start) {
                     self.plan.window.copy_back(&self.input_gradients[at..], first, live, dx);
                 }
             }
@@ -363,7 +193,7 @@ impl<'a> Worker<'a> {
         if self.outputs.is_windowed() {
             let (right, down) = (plan.step[1] / 2, plan.step[0] / 2);
             let places = [0, right, down, down + right, 0, 0, 0, 0].map(|place| place as u32);
-            let (dz, index) = self.outputs.windows(image, &mut self.scratch[0]);
+            let (dz, index) = self.outputs.windows(image, &mut self.scratch);
             let rows = dz[outputs.clone()].chunks_exact(channels).zip(index[outputs].chunks_exact(channels));
             for (output, (dz, index)) in rows.enumerate() {
                 self.lists.push_window(begin(output), dz, index, &places);
@@ -377,19 +207,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The slices of one of the images that are copied together: first channel, channels, where the copy begins.
-fn copies(plan: &Plan, image: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    let (slices, inputs, width) = (plan.slices, plan.conv.group_inputs(), plan.window.channels);
-    let (images, image_len) = (plan.images, plan.window.image);
-    (0..plan.conv.groups * slices).map(move |copy| {
-        let (group, slice) = (copy / slices, copy % slices);
-        let first = slice * width;
-        (group * inputs + first, width.min(inputs - first), (copy * images + image) * image_len)
-    })
-}
-
 /// Per output channel the gradients that are not zero, and where their inputs begin.
-struct Lists {
+pub(super) struct Lists {
     /// `[channels][capacity]`; the last place of each list is written, never read.
     gradients: AlignedBuffer,
     begins: AlignedBuffer<u32>,
@@ -447,213 +266,8 @@ impl Lists {
 
     /// The pairs of one channel.
     #[inline(always)]
-    fn channel(&self, channel: usize) -> (&[f32], &[u32]) {
+    pub fn channel(&self, channel: usize) -> (&[f32], &[u32]) {
         let range = channel * self.capacity..self.ends[channel] as usize;
         (&self.gradients[range.clone()], &self.begins[range])
-    }
-}
-
-/// Weight, bias and input gradients of what the lists hold.
-struct ListGradients<'a> {
-    plan: &'a Plan<'a>,
-    lists: &'a Lists,
-    /// From a slice to the next.
-    slice_len: usize,
-    inputs: *const f32,
-    input_gradients: Option<*mut f32>,
-    /// As `Plan::weights_len`.
-    weights: &'a [f32],
-    dw: &'a mut [f32],
-    db: &'a mut [f32],
-}
-
-impl Kernel for ListGradients<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { plan, lists, .. } = self;
-        for (channel, db) in self.db.iter_mut().enumerate() {
-            *db += sum(s, lists.channel(channel).0);
-        }
-        let (outputs, kernel_len) = (plan.conv.group_outputs(), plan.kernel_len());
-        let slices = plan.conv.groups * plan.slices;
-        let run = KernelRows { row: plan.row, rows: plan.conv.kernel[0], input_row: plan.window.row };
-        for slice in 0..slices {
-            let first = slice / plan.slices * outputs;
-            let kernels = self.dw[slice * outputs * kernel_len..].chunks_exact_mut(kernel_len);
-            for (channel, dw) in (first..first + outputs).zip(kernels) {
-                // SAFETY: all inputs of a listed output lie in its slice, up to whole vectors of the last row,
-                // for which the slices have room at the end.
-                unsafe {
-                    run.weight_gradient(
-                        s,
-                        lists.channel(channel),
-                        self.inputs.add(slice * self.slice_len),
-                        dw,
-                    )
-                };
-            }
-        }
-        let Some(input_gradients) = self.input_gradients else { return };
-        for slice in 0..slices {
-            let first = slice / plan.slices * outputs;
-            let kernels = self.weights[slice * outputs * kernel_len..].chunks_exact(kernel_len);
-            for (channel, weights) in (first..first + outputs).zip(kernels) {
-                // SAFETY: as above; what whole vectors touch beyond a kernel row is added zeros to.
-                unsafe {
-                    run.input_gradient(
-                        s,
-                        lists.channel(channel),
-                        weights,
-                        input_gradients.add(slice * self.slice_len),
-                    )
-                };
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn sum<S: Simd>(s: S, values: &[f32]) -> f32 {
-    let mut sum = s.splat(0.);
-    for i in (0..values.len()).step_by(S::LANES) {
-        // SAFETY: the first `min(rest, LANES)` values from `i` on lie in the slice.
-        sum = s.add(sum, unsafe { s.load_n(values.as_ptr().add(i), (values.len() - i).min(S::LANES)) });
-    }
-    s.sum(sum)
-}
-
-/// One kernel in a slice: `rows` rows of `row` floats, whose inputs are `input_row` floats apart.
-#[derive(Clone, Copy)]
-struct KernelRows {
-    row: usize,
-    rows: usize,
-    input_row: usize,
-}
-
-/// Calls `$self.$method::<S, ROWS, VECTORS>` for the parts of a kernel that fit the registers: up to 3 rows × 6
-/// vectors of 32, up to 3 × 4 of 16.
-macro_rules! for_each_register_block {
-    ($self:ident, $S:ident, $method:ident, $($argument:expr),*) => {{
-        let vectors = $self.row / $S::LANES;
-        let mut row = 0;
-        while row < $self.rows {
-            let rows = if $self.rows - row >= 3 { 3 } else { 1 };
-            let mut vector = 0;
-            while vector < vectors {
-                let at = (row, vector * $S::LANES);
-                vector += match (rows, vectors - vector) {
-                    (3, 6..) if $S::REGISTERS >= 32 => { $self.$method::<$S, 3, 6>(at, $($argument),*); 6 }
-                    (3, 4..) => { $self.$method::<$S, 3, 4>(at, $($argument),*); 4 }
-                    (3, 3) => { $self.$method::<$S, 3, 3>(at, $($argument),*); 3 }
-                    (3, 2) => { $self.$method::<$S, 3, 2>(at, $($argument),*); 2 }
-                    (3, _) => { $self.$method::<$S, 3, 1>(at, $($argument),*); 1 }
-                    (_, 6..) => { $self.$method::<$S, 1, 6>(at, $($argument),*); 6 }
-                    (_, 3..) => { $self.$method::<$S, 1, 3>(at, $($argument),*); 3 }
-                    (_, 2) => { $self.$method::<$S, 1, 2>(at, $($argument),*); 2 }
-                    _ => { $self.$method::<$S, 1, 1>(at, $($argument),*); 1 }
-                };
-            }
-            row += rows;
-        }
-    }};
-}
-
-impl KernelRows {
-    /// `dw += Σ gradient × inputs` over the pairs.
-    #[inline(always)]
-    unsafe fn weight_gradient<S: Simd>(
-        self,
-        s: S,
-        pairs: (&[f32], &[u32]),
-        inputs: *const f32,
-        dw: &mut [f32],
-    ) {
-        // SAFETY: the blocks cover the kernel once; else as this function's contract.
-        unsafe { for_each_register_block!(self, S, weight_block, s, pairs, inputs, dw) }
-    }
-
-    #[inline(always)]
-    unsafe fn weight_block<S: Simd, const R: usize, const V: usize>(
-        self,
-        (row, start): (usize, usize),
-        s: S,
-        (gradients, begins): (&[f32], &[u32]),
-        inputs: *const f32,
-        dw: &mut [f32],
-    ) {
-        // SAFETY: `row + R <= rows` and `start + V × LANES <= row` by construction; inputs by contract.
-        unsafe {
-            let dw = dw[row * self.row + start..].as_mut_ptr();
-            let inputs = inputs.add(row * self.input_row + start);
-            let mut sums = [[s.splat(0.); V]; R];
-            unrolled!(r < R, {
-                for v in 0..V {
-                    sums[r][v] = s.load(dw.add(r * self.row + v * S::LANES));
-                }
-            });
-            for (&gradient, &begin) in gradients.iter().zip(begins) {
-                let gradient = s.splat(gradient);
-                let input = inputs.add(begin as usize);
-                for r in 0..R {
-                    let input = input.add(r * self.input_row);
-                    for v in 0..V {
-                        sums[r][v] = s.fma(gradient, s.load(input.add(v * S::LANES)), sums[r][v]);
-                    }
-                }
-            }
-            unrolled!(r < R, {
-                for v in 0..V {
-                    s.store(dw.add(r * self.row + v * S::LANES), sums[r][v]);
-                }
-            });
-        }
-    }
-
-    /// `dinputs += gradient × weights` over the pairs.
-    #[inline(always)]
-    unsafe fn input_gradient<S: Simd>(
-        self,
-        s: S,
-        pairs: (&[f32], &[u32]),
-        weights: &[f32],
-        dinputs: *mut f32,
-    ) {
-        // SAFETY: the blocks cover the kernel once; else as this function's contract.
-        unsafe { for_each_register_block!(self, S, input_block, s, pairs, weights, dinputs) }
-    }
-
-    #[inline(always)]
-    unsafe fn input_block<S: Simd, const R: usize, const V: usize>(
-        self,
-        (row, start): (usize, usize),
-        s: S,
-        (gradients, begins): (&[f32], &[u32]),
-        weights: &[f32],
-        dinputs: *mut f32,
-    ) {
-        // SAFETY: `row + R <= rows` and `start + V × LANES <= row` by construction; inputs by contract.
-        unsafe {
-            let weights = weights[row * self.row + start..].as_ptr();
-            let dinputs = dinputs.add(row * self.input_row + start);
-            let mut w = [[s.splat(0.); V]; R];
-            unrolled!(r < R, {
-                for v in 0..V {
-                    w[r][v] = s.load(weights.add(r * self.row + v * S::LANES));
-                }
-            });
-            for (&gradient, &begin) in gradients.iter().zip(begins) {
-                let gradient = s.splat(gradient);
-                let dinput = dinputs.add(begin as usize);
-                for r in 0..R {
-                    let dinput = dinput.add(r * self.input_row);
-                    for v in 0..V {
-                        let to = dinput.add(v * S::LANES);
-                        s.store(to, s.fma(gradient, w[r][v], s.load(to)));
-                    }
-                }
-            }
-        }
     }
 }

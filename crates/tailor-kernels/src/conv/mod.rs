@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!            x [N, H, W, Ci]                              dy [N, Po, Qo, Co]
-//!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (sparse; the general case)
-//!            ├─ depthwise  (one channel a group)           ├─ few_taps   (a first layer's weights)
-//!            └─ pool       (what no tile folds in)         ├─ pointwise  (1×1: matrix products)
+//!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (the general case, sparse)
+//!            ├─ depthwise  (one channel a group)           │   ├─ slices, list_gradients
+//!            └─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
+//!                                                          ├─ few_taps   (a first layer's weights)
+//!                                                          ├─ pointwise  (1×1: matrix products)
 //!                                                          └─ depthwise
 //! ```
 //!
@@ -14,8 +16,11 @@ mod backward;
 mod depthwise;
 mod few_taps;
 mod forward;
+mod list_gradients;
 mod lists;
 mod pointwise;
+mod slices;
+mod turned;
 mod window;
 
 pub(crate) use backward::add_rows;
@@ -168,8 +173,9 @@ pub struct PackedFilter {
 
 #[derive(Clone, Debug)]
 enum FilterKind {
+    Panels(Panels),
     /// One set of panels a group.
-    Panels(Vec<Panels>),
+    Groups(Vec<Panels>),
     Depthwise(depthwise::Taps),
 }
 
@@ -192,6 +198,17 @@ pub struct ConvGradient<'a> {
     pub dw: &'a mut [f32],
     /// Where the gradient with respect to the bias goes, if there is one.
     pub db: Option<&'a mut [f32]>,
+}
+
+impl PackedFilter {
+    /// One set of panels a group, unless the convolution is depthwise.
+    fn panels(&self) -> &[Panels] {
+        match &self.kind {
+            FilterKind::Panels(panels) => std::slice::from_ref(panels),
+            FilterKind::Groups(panels) => panels,
+            FilterKind::Depthwise(_) => &[],
+        }
+    }
 }
 
 impl ConvBlock {
@@ -221,21 +238,22 @@ impl ConvBlock {
                 kind: FilterKind::Depthwise(depthwise::Taps::pack(conv, weights, bias, affine)),
             };
         }
-        let outputs = conv.group_outputs();
-        let of_group =
-            |values: &'_ [f32], group: usize| values[group * outputs..(group + 1) * outputs].to_vec();
-        let panels = (0..conv.groups).map(|group| {
-            let len = outputs * conv.reduction();
-            let group_weights = &weights[group * len..(group + 1) * len];
-            let bias = bias.map(|bias| of_group(bias, group));
-            let panels =
-                Panels::from_channels(isa, group_weights, outputs, conv.reduction(), bias.as_deref());
+        let (outputs, reduction) = (conv.group_outputs(), conv.reduction());
+        let panels = |group: usize| {
+            let of_group = group * outputs..(group + 1) * outputs;
+            let weights = &weights[of_group.start * reduction..of_group.end * reduction];
+            let bias = bias.map(|bias| &bias[of_group.clone()]);
+            let panels = Panels::from_channels(isa, weights, outputs, reduction, bias);
             match affine {
-                Some([scale, shift]) => panels.with_affine(&of_group(scale, group), &of_group(shift, group)),
+                Some([scale, shift]) => panels.with_affine(&scale[of_group.clone()], &shift[of_group]),
                 None => panels,
             }
-        });
-        PackedFilter { isa, kind: FilterKind::Panels(panels.collect()) }
+        };
+        let kind = match conv.groups {
+            1 => FilterKind::Panels(panels(0)),
+            groups => FilterKind::Groups((0..groups).map(panels).collect()),
+        };
+        PackedFilter { isa, kind }
     }
 
     /// Inference: `y = pool(scale · activation(conv(x) + bias) + shift)`.

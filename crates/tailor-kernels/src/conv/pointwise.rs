@@ -1,6 +1,6 @@
 //! The backward pass of 1×1 convolutions: matrix products over pixels, on the tiles.
 
-use super::backward::{OutputGradient, add_rows, parts};
+use super::backward::{OutputGradient, Scratch, add_rows, parts};
 use super::{ConvBlock, ConvGradient};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
@@ -31,7 +31,7 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(co * ci);
-        let mut scratch = <[AlignedBuffer; 2]>::default();
+        let mut scratch = Scratch::default();
         let mut image_dw = AlignedBuffer::new(co * ci);
         for image in team::part_of(conv.batch, part, parts) {
             let x = &gradient.x[image * pixels * ci..(image + 1) * pixels * ci];

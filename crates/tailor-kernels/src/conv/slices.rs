@@ -1,0 +1,128 @@
+//! How the lists' inputs and weights are cut into slices of channels and bands of rows.
+
+use super::window::Window;
+use super::{Convolution, Padding};
+use crate::buffer::AlignedBuffer;
+use crate::simd::Isa;
+
+/// Bytes of a slice that one band may touch: three quarters of a first-level cache of 32 KiB.
+const BAND_BYTES: usize = 24 << 10;
+
+/// Floats in a kernel row of a slice, about: six vectors of 16.
+const ROW_FLOATS: usize = 96;
+
+/// How inputs and weights are cut into slices.
+#[derive(Clone, Copy)]
+pub(super) struct Plan<'a> {
+    pub conv: &'a Convolution,
+    pub isa: Isa,
+    /// Slices of a group, and channels of each (the last one's may not all exist).
+    pub slices: usize,
+    pub window: Window,
+    /// Floats of a kernel row in a slice, rounded up to whole vectors.
+    pub row: usize,
+    /// Images, and output rows (of windows, if pooled), that are listed at a time.
+    pub images: usize,
+    pub band: usize,
+    /// Rows and columns of listed outputs, and how far apart their inputs begin in a slice.
+    pub extent: [usize; 2],
+    pub step: [usize; 2],
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(conv: &'a Convolution, isa: Isa) -> Self {
+        let channels = conv.group_inputs();
+        let widest = (ROW_FLOATS / conv.kernel[1]).next_multiple_of(16).max(16);
+        let slices = channels.div_ceil(widest);
+        let window = Window::new(conv, channels.div_ceil(slices));
+        let row = (conv.kernel[1] * window.channels).next_multiple_of(isa.lanes());
+        Self { conv, isa, slices, window, row, images: 1, band: 1, extent: [0; 2], step: [0; 2] }
+    }
+
+    /// Decides what is listed at a time.
+    pub fn bands(&self, windowed: bool) -> Self {
+        let [_, rows, columns, _] = self.conv.output_shape();
+        let size = if windowed { 2 } else { 1 };
+        let [down, right] = self.conv.stride.map(|stride| stride * size);
+        let (rows, columns) = (rows / size, columns / size);
+        let image_bytes = self.window.image * size_of::<f32>();
+        let input_rows =
+            (BAND_BYTES / (self.window.row * size_of::<f32>())).saturating_sub(self.conv.kernel[0]);
+        Self {
+            images: (BAND_BYTES / image_bytes.max(1)).clamp(1, 16),
+            band: if image_bytes <= BAND_BYTES {
+                rows.max(1)
+            } else {
+                (input_rows / down).clamp(1, rows.max(1))
+            },
+            extent: [rows, columns],
+            step: [down * self.window.row, right * self.window.channels],
+            ..*self
+        }
+    }
+
+    /// Whether the input itself can be read as the only slice.
+    pub fn is_direct(&self) -> bool {
+        self.slices == 1
+            && self.conv.groups == 1
+            && self.conv.padding == Padding::default()
+            && self.row == self.conv.kernel[1] * self.window.channels
+    }
+
+    /// Channels of a slice that exist.
+    pub fn live(&self, slice: usize) -> usize {
+        self.window.channels.min(self.conv.group_inputs() - slice * self.window.channels)
+    }
+
+    /// Floats of one output channel's kernel in a slice: `[Kh, row]`.
+    pub fn kernel_len(&self) -> usize {
+        self.conv.kernel[0] * self.row
+    }
+
+    /// Floats of all kernels: `[groups][slices][outputs of a group][Kh, row]`.
+    pub fn weights_len(&self) -> usize {
+        self.conv.out_channels * self.slices * self.kernel_len()
+    }
+
+    /// Calls `f(start in OHWI, start in the slices, length)` for each run of weights.
+    pub fn for_each_run(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let conv = self.conv;
+        let (inputs, outputs) = (conv.group_inputs(), conv.group_outputs());
+        for output in 0..conv.out_channels {
+            let (group, within) = (output / outputs, output % outputs);
+            for slice in 0..self.slices {
+                let kernel = ((group * self.slices + slice) * outputs + within) * self.kernel_len();
+                for row in 0..conv.kernel[0] {
+                    for column in 0..conv.kernel[1] {
+                        let from = ((output * conv.kernel[0] + row) * conv.kernel[1] + column) * inputs;
+                        let to = kernel + row * self.row + column * self.window.channels;
+                        f(from + slice * self.window.channels, to, self.live(slice));
+                    }
+                }
+            }
+        }
+    }
+
+    /// OHWI to slices; floats that stand for no weight are zero.
+    pub fn pack(&self, weights: &[f32]) -> AlignedBuffer {
+        let mut packed = AlignedBuffer::zeroed(self.weights_len());
+        self.for_each_run(|from, to, len| packed[to..to + len].copy_from_slice(&weights[from..from + len]));
+        packed
+    }
+
+    /// Slices to OHWI.
+    pub fn unpack(&self, packed: &[f32], weights: &mut [f32]) {
+        self.for_each_run(|to, from, len| weights[to..to + len].copy_from_slice(&packed[from..from + len]));
+    }
+
+    /// The slices of one of the images that are copied together: first channel, channels, where the copy begins.
+    pub fn copies(&self, image: usize) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let (slices, inputs, width) = (self.slices, self.conv.group_inputs(), self.window.channels);
+        let (images, image_len) = (self.images, self.window.image);
+        (0..self.conv.groups * slices).map(move |copy| {
+            let (group, slice) = (copy / slices, copy % slices);
+            let first = slice * width;
+            (group * inputs + first, width.min(inputs - first), (copy * images + image) * image_len)
+        })
+    }
+}

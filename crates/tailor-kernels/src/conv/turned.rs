@@ -1,0 +1,75 @@
+//! The input gradient as a dense convolution of the output gradient with the kernel turned around: cheaper than
+//! lists where most outputs carry a gradient.
+
+use super::forward::Convolved;
+use super::{ConvBlock, Convolution, Padding};
+use crate::activation::Activation;
+use crate::panels::Panels;
+use crate::pointer::{ConstPointer, MutPointer};
+use crate::simd::Isa;
+use crate::tile::Unit;
+
+/// Images whose outputs are counted to decide.
+const SAMPLED_IMAGES: usize = 4;
+
+/// The kernel turned around: the convolution that maps output gradients to input gradients.
+pub(super) struct Turned {
+    conv: Convolution,
+    panels: [Panels; 1],
+}
+
+impl Turned {
+    /// Whether this is cheaper than lists. Those store as much as they load, which costs about twice per output, but
+    /// only for outputs that are alive; this computes all inputs. A few images tell how many outputs are alive.
+    pub fn pays(block: &ConvBlock, y: &[f32]) -> bool {
+        let conv = &block.convolution;
+        let Padding { top, left, bottom, right } = conv.padding;
+        let fits = top.max(bottom) < conv.kernel[0] && left.max(right) < conv.kernel[1];
+        if block.pool.is_some() || conv.stride != [1, 1] || !fits || conv.groups != 1 {
+            return false;
+        }
+        let alive = match block.activation {
+            Activation::Identity | Activation::Tanh => 1.,
+            Activation::Relu | Activation::Relu6 => {
+                let images = conv.batch.min(SAMPLED_IMAGES);
+                let image = |i: usize| &y[i * conv.batch / images * conv.output_len()..][..conv.output_len()];
+                let alive = |i| image(i).iter().filter(|&&y| y > 0.).count();
+                (0..images).map(alive).sum::<usize>() as f32 / (images * conv.output_len()) as f32
+            }
+        };
+        let [_, rows, columns, _] = conv.output_shape();
+        2. * alive * (rows * columns) as f32 > (conv.height * conv.width) as f32
+    }
+
+    pub fn new(conv: &Convolution, isa: Isa, weights: &[f32]) -> Self {
+        let [_, height, width, in_channels] = conv.output_shape();
+        let [rows, columns] = conv.kernel;
+        let (co, ci) = (conv.out_channels, conv.in_channels);
+        let padding = Padding {
+            top: rows - 1 - conv.padding.top,
+            left: columns - 1 - conv.padding.left,
+            bottom: rows - 1 - conv.padding.bottom,
+            right: columns - 1 - conv.padding.right,
+        };
+        let turned = Convolution { batch: 1, height, width, in_channels, out_channels: ci, padding, ..*conv };
+        // Step (row, column, output) of the reduction uses weights[output][last - row][last - column].
+        let panels = Panels::from_rows(isa, weights, ci, rows * columns * co, None, |step| {
+            let (position, output) = (step / co, step % co);
+            (output * rows * columns + rows * columns - 1 - position) * ci
+        });
+        Self { conv: turned, panels: [panels] }
+    }
+
+    pub fn image(&self, dz: &[f32], dx: &mut [f32]) {
+        let convolved = Convolved {
+            conv: &self.conv,
+            activation: Activation::Identity,
+            unit: Unit::Pixel,
+            panels: &self.panels,
+            x: ConstPointer::new(dz),
+            y: MutPointer::new(dx),
+            index: None,
+        };
+        convolved.units(0..convolved.units_of_image());
+    }
+}
