@@ -13,6 +13,10 @@ use tailor_kernels::activation::Activation;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
+use tailor_kernels::dropout::Dropout;
+use tailor_kernels::loss::{Targets, cross_entropy};
+use tailor_kernels::norm::{BatchNorm, NormGradient};
+use tailor_kernels::optimizer::{Optimizer, Slot};
 use tailor_kernels::pool::Pool;
 use tailor_kernels::{Isa, peak_flops, team};
 
@@ -150,6 +154,60 @@ fn dense(report: &mut Report, batch: usize, inputs: usize, outputs: usize, first
     report.line(&name, 1, batch * inputs * outputs * if first { 1 } else { 2 }, seconds);
 }
 
+/// A pass over memory: its time and what it moves.
+fn pass(name: &str, bytes: usize, f: impl FnMut()) {
+    let seconds = fastest(f);
+    println!("{name:<43} {:>9.1} µs {:>7.1} GB/s", seconds * 1e6, bytes as f64 / seconds / 1e9);
+}
+
+/// Batch norm, dropout, loss and optimiser, which are bound by memory rather than by multiply-adds.
+fn passes(batch: usize) {
+    println!("\npasses over memory");
+    for (size, c) in [(26, 32), (11, 64), (3, 128)] {
+        let len = batch * size * size * c;
+        let (x, dy) = (values(len, 1., 1), values(len, 1e-2, 2));
+        let (gamma, beta) = (vec![1.; c], vec![0.; c]);
+        let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-3 };
+        let (mut y, mut dx, mut dgamma, mut dbeta) =
+            (AlignedBuffer::new(len), AlignedBuffer::new(len), vec![0.; c], vec![0.; c]);
+        let name = format!("batch norm {size}×{size}×{c}");
+        pass(&format!("{name} forward"), 12 * len, || _ = norm.forward(&x, &mut y));
+        let statistics = norm.forward(&x, &mut y);
+        pass(&format!("{name} backward"), 20 * len, || {
+            let (dx, dgamma, dbeta) = (&mut dx[..], &mut dgamma[..], &mut dbeta[..]);
+            norm.backward(NormGradient { x: &x, statistics: &statistics, dy: &dy, dx, dgamma, dbeta });
+        });
+        let shape = [batch, size, size, c];
+        let mut pooled = AlignedBuffer::new(Pool::MAX_2X2.output_shape(shape).iter().product());
+        pass(&format!("max pool {size}×{size}×{c} forward"), 5 * len, || {
+            _ = Pool::MAX_2X2.forward(shape, &x, &mut pooled)
+        });
+        let index = Pool::MAX_2X2.forward(shape, &x, &mut pooled);
+        pass(&format!("max pool {size}×{size}×{c} backward"), 5 * len, || {
+            Pool::MAX_2X2.backward(shape, &index, &pooled, &mut dx)
+        });
+    }
+    let len = batch * 256;
+    let (x, mut y) = (values(len, 1., 1), AlignedBuffer::new(len));
+    pass("dropout 256", 8 * len, || Dropout::new(0.3, 1, 2, 3).forward(&x, &mut y));
+    let labels = vec![3; batch];
+    pass("cross-entropy, 10 classes", 80 * batch, || {
+        black_box(cross_entropy(
+            &x[..10 * batch],
+            10,
+            Targets::Classes(&labels),
+            0.,
+            Some(&mut y[..10 * batch]),
+        ));
+    });
+    let parameters = 93_322;
+    let [mut p, mut m, mut v] = [(); 3].map(|()| AlignedBuffer::zeroed(parameters));
+    let g = values(parameters, 1e-3, 5);
+    pass("Adam, 93,322 parameters", 28 * parameters, || {
+        Optimizer::ADAM.step(1e-3, 1, &[Slot::new(&mut p, &g, [&mut m, &mut v])]);
+    });
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize| arguments.get(i).map(|a| a.parse::<usize>().expect("a number"));
@@ -200,5 +258,8 @@ fn main() {
         layers(&mut report);
         let seconds: f64 = report.total.iter().sum();
         println!("{:<34} {:>18.1} µs a step, {:.0} images/s", "all", seconds * 1e6, batch as f64 / seconds);
+    }
+    if wanted.is_empty() || wanted == "passes" {
+        passes(batch);
     }
 }

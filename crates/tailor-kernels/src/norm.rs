@@ -159,18 +159,26 @@ impl Statistics {
         let rows = x.len() / channels;
         let parts = parts(x.len()).min(rows.max(1));
         let isa = Isa::current();
-        let mut moments: Vec<Moments> = (0..parts).map(|_| Moments::new(channels)).collect();
-        let all = MutPointer::new(&mut moments);
+        // Per part: mean and squares of each channel.
+        let mut moments = AlignedBuffer::zeroed(parts * 2 * channels);
+        let all_moments = MutPointer::new(&mut moments);
         team::run(parts, |part| {
             // SAFETY: each part has its own moments.
-            let [moments] = (unsafe { all.slice(part, 1) }) else { unreachable!("a slice of one") };
+            let moments = unsafe { all_moments.slice(part * 2 * channels, 2 * channels) };
+            let (mean, squares) = moments.split_at_mut(channels);
             let range = team::part_of(rows, part, parts);
+            let mut moments = Moments { rows: 0, mean, squares };
             for chunk in x[range.start * channels..range.end * channels].chunks(CHUNK * channels) {
                 moments.add_chunk(isa, chunk);
             }
         });
-        let mut total = Moments::new(channels);
-        moments.iter().for_each(|part| total.merge(part.rows, &part.mean, &part.squares));
+        let (first, others) = moments.split_at_mut(2 * channels);
+        let (mean, squares) = first.split_at_mut(channels);
+        let mut total = Moments { rows: team::part_of(rows, 0, parts).len(), mean, squares };
+        for (part, moments) in others.chunks_exact(2 * channels).enumerate() {
+            let (mean, squares) = moments.split_at(channels);
+            total.merge(team::part_of(rows, part + 1, parts).len(), mean, squares);
+        }
         let count = total.rows.max(1) as f64;
         let (mut mean, mut variance) = (AlignedBuffer::new(channels), AlignedBuffer::new(channels));
         for c in 0..channels {
@@ -182,17 +190,13 @@ impl Statistics {
 }
 
 /// Count, mean and sum of squared deviations per channel.
-struct Moments {
+struct Moments<'a> {
     rows: usize,
-    mean: AlignedBuffer<f64>,
-    squares: AlignedBuffer<f64>,
+    mean: &'a mut [f64],
+    squares: &'a mut [f64],
 }
 
-impl Moments {
-    fn new(channels: usize) -> Self {
-        Self { rows: 0, mean: AlignedBuffer::zeroed(channels), squares: AlignedBuffer::zeroed(channels) }
-    }
-
+impl Moments<'_> {
     fn add_chunk(&mut self, isa: Isa, chunk: &[f32]) {
         let channels = self.mean.len();
         let rows = chunk.len() / channels;

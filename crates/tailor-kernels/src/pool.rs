@@ -149,52 +149,8 @@ impl Pool {
         dy: &[f32],
         dx: &mut [f32],
     ) {
-        let [h, w, c] = shape;
         dx.fill(0.);
-        let mut outputs = 0;
-        self.for_each_window(h, w, |rows, columns, [first_row, first_column]| {
-            let dy = &dy[outputs * c..(outputs + 1) * c];
-            match self.kind {
-                PoolKind::Average => {
-                    let share = 1. / (self.window[0] * self.window[1]) as f32;
-                    for (row, column) in rows.flat_map(|row| columns.clone().map(move |column| (row, column)))
-                    {
-                        let at = (row * w + column) * c;
-                        isa.run(AddScaled { from: dy, scale: share, to: &mut dx[at..at + c] });
-                    }
-                }
-                PoolKind::Max => {
-                    for (channel, (&dy, &winner)) in
-                        dy.iter().zip(&index[outputs * c..(outputs + 1) * c]).enumerate()
-                    {
-                        let row = first_row + (winner as usize / self.window[1]) as isize;
-                        let column = first_column + (winner as usize % self.window[1]) as isize;
-                        dx[(row as usize * w + column as usize) * c + channel] += dy;
-                    }
-                }
-            }
-            outputs += 1;
-        });
-    }
-
-    /// Calls `f` with the rows and columns of each window that lie in the image, and with the window's first
-    /// row and column, which may lie before it.
-    #[inline(always)]
-    fn for_each_window(
-        &self,
-        h: usize,
-        w: usize,
-        mut f: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>, [isize; 2]),
-    ) {
-        let [_, rows, columns, _] = self.output_shape([1, h, w, 1]);
-        for row in 0..rows {
-            for column in 0..columns {
-                let (rows, first_row) = clip(row * self.stride[0], self.padding.top, self.window[0], h);
-                let (columns, first_column) =
-                    clip(column * self.stride[1], self.padding.left, self.window[1], w);
-                f(rows, columns, [first_row, first_column]);
-            }
-        }
+        isa.run(Backward { pool: *self, shape, index, dy, dx });
     }
 }
 
@@ -298,6 +254,67 @@ impl Kernel for AverageForward<'_> {
                     let at = (row * columns + column) * c + channel;
                     // SAFETY: `at` and the live channels lie in the output, whose length was checked.
                     unsafe { s.store_n(y.as_mut_ptr().add(at), live, s.mul(sum, share)) };
+                }
+            }
+        }
+    }
+}
+
+/// Adds each output's gradient to the inputs of its window: to the one that won, or a share to each.
+struct Backward<'a> {
+    pool: Pool,
+    shape: [usize; 3],
+    /// For maxima, as long as `dy`.
+    index: &'a [u8],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let [h, w, c] = self.shape;
+        let Self { pool, index, dy, dx, .. } = self;
+        let max = pool.kind == PoolKind::Max;
+        assert_eq!((dx.len(), dy.len()), (h * w * c, pool.output_shape([1, h, w, c]).iter().product()));
+        assert!(!max || index.len() == dy.len());
+        let share = s.splat(1. / (pool.window[0] * pool.window[1]) as f32);
+        let [_, rows, columns, _] = pool.output_shape([1, h, w, c]);
+        for row in 0..rows {
+            for column in 0..columns {
+                let (window_rows, first_row) =
+                    clip(row * pool.stride[0], pool.padding.top, pool.window[0], h);
+                let (window_columns, first_column) =
+                    clip(column * pool.stride[1], pool.padding.left, pool.window[1], w);
+                for channel in (0..c).step_by(S::LANES) {
+                    let live = (c - channel).min(S::LANES);
+                    let at = (row * columns + column) * c + channel;
+                    // SAFETY: `at` and the live channels lie in the output and the index, and the window in
+                    // the image; all lengths were checked.
+                    unsafe {
+                        let dy = s.load_n(dy.as_ptr().add(at), live);
+                        let mut winner = s.splat_i(0);
+                        if max {
+                            winner = s.load_bytes(index.as_ptr().add(at), live);
+                        }
+                        for r in window_rows.clone() {
+                            for q in window_columns.clone() {
+                                let position = (r as isize - first_row) * pool.window[1] as isize
+                                    + q as isize
+                                    - first_column;
+                                let change = if max {
+                                    let won = s.eq_i(winner, s.splat_i(position as i32));
+                                    s.select(won, dy, s.splat(0.))
+                                } else {
+                                    s.mul(dy, share)
+                                };
+                                let to = dx.as_mut_ptr().add((r * w + q) * c + channel);
+                                s.store_n(to, live, s.add(s.load_n(to, live), change));
+                            }
+                        }
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The lists' inner loops: kernels of one output channel and slice in registers, over its pairs.
 
-use super::lists::Lists;
+use super::pairs::Lists;
 use super::slices::Plan;
 use crate::simd::{Kernel, Simd, unrolled};
 

@@ -16,8 +16,11 @@
 //! Where most outputs carry a gradient, the input gradient is cheaper as a dense convolution of the output
 //! gradient with the kernel turned around.
 
+use std::ops::Range;
+
 use super::backward::{OutputGradient, Scratch, parts};
 use super::list_gradients::ListGradients;
+use super::pairs::{Lists, Pushed};
 use super::slices::Plan;
 use super::turned::Turned;
 use super::{ConvBlock, ConvGradient};
@@ -26,7 +29,6 @@ use crate::elementwise;
 use crate::pointer::MutPointer;
 use crate::simd::Isa;
 use crate::team;
-use crate::tile::DEAD;
 
 pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     let isa = Isa::current();
@@ -73,6 +75,8 @@ struct Worker<'a> {
     dx: Option<MutPointer<'a, f32>>,
     dense: Option<&'a Turned>,
     lists: Lists,
+    /// Where the inputs of each listed output begin in its image's slice.
+    begins: AlignedBuffer<u32>,
     /// Inputs and their gradients of some images: `[groups][slices][images][window]`, and a vector more, as
     /// the last kernel row is read whole.
     inputs: AlignedBuffer,
@@ -97,7 +101,8 @@ impl<'a> Worker<'a> {
         let copied =
             |wanted: bool| AlignedBuffer::zeroed(if wanted && !plan.is_direct() { copies } else { 0 });
         let (inputs, input_gradients) = (copied(true), copied(dx.is_some() && dense.is_none()));
-        let lists = Lists::new(plan.conv.out_channels, plan.images * plan.band * plan.extent[1]);
+        let lists = Lists::new(plan.conv.out_channels, plan.images * plan.band * plan.extent[1], plan.isa);
+        let begins = plan.begins();
         Self {
             plan,
             outputs,
@@ -108,20 +113,21 @@ impl<'a> Worker<'a> {
             dx,
             dense,
             lists,
+            begins,
             inputs,
             input_gradients,
             scratch: Scratch::default(),
         }
     }
 
-    fn images(&mut self, range: std::ops::Range<usize>) {
+    fn images(&mut self, range: Range<usize>) {
         for start in range.clone().step_by(self.plan.images) {
             self.group(start..range.end.min(start + self.plan.images));
         }
     }
 
     /// The images that are listed together.
-    fn group(&mut self, images: std::ops::Range<usize>) {
+    fn group(&mut self, images: Range<usize>) {
         let (conv, direct) = (self.plan.conv, self.plan.is_direct());
         let image_len = conv.image_len();
         let sparse_dx = if self.dense.is_none() { self.dx } else { None };
@@ -183,91 +189,17 @@ impl<'a> Worker<'a> {
     }
 
     /// Lists some rows of one image, whose slice begins `base` floats into each.
-    fn list(&mut self, image: usize, base: usize, rows: std::ops::Range<usize>) {
+    fn list(&mut self, image: usize, base: usize, rows: Range<usize>) {
         let (plan, channels) = (&self.plan, self.plan.conv.out_channels);
-        let columns = plan.extent[1];
-        let outputs = rows.start * columns * channels..rows.end * columns * channels;
-        let begin = |output: usize| {
-            (base + (rows.start + output / columns) * plan.step[0] + output % columns * plan.step[1]) as u32
-        };
+        let begins = &self.begins[rows.start * plan.extent[1]..rows.end * plan.extent[1]];
+        let outputs = rows.start * plan.extent[1] * channels..rows.end * plan.extent[1] * channels;
         if self.outputs.is_windowed() {
-            let (right, down) = (plan.step[1] / 2, plan.step[0] / 2);
-            let places = [0, right, down, down + right, 0, 0, 0, 0].map(|place| place as u32);
             let (dz, index) = self.outputs.windows(image, &mut self.scratch);
-            let rows = dz[outputs.clone()].chunks_exact(channels).zip(index[outputs].chunks_exact(channels));
-            for (output, (dz, index)) in rows.enumerate() {
-                self.lists.push_window(begin(output), dz, index, &places);
-            }
+            let places = Some((&index[outputs.clone()], [plan.step[1] / 2, plan.step[0] / 2]));
+            self.lists.push(plan.isa, Pushed { base, begins, dz: &dz[outputs], places });
         } else {
             let dz = self.outputs.dense(image, &mut self.scratch);
-            for (output, dz) in dz[outputs].chunks_exact(channels).enumerate() {
-                self.lists.push_pixel(begin(output), dz);
-            }
+            self.lists.push(plan.isa, Pushed { base, begins, dz: &dz[outputs], places: None });
         }
-    }
-}
-
-/// Per output channel the gradients that are not zero, and where their inputs begin.
-pub(super) struct Lists {
-    /// `[channels][capacity]`; the last place of each list is written, never read.
-    gradients: AlignedBuffer,
-    begins: AlignedBuffer<u32>,
-    capacity: usize,
-    /// Per channel the end of its list.
-    ends: AlignedBuffer<u32>,
-}
-
-impl Lists {
-    fn new(channels: usize, outputs: usize) -> Self {
-        let capacity = outputs + 1;
-        assert!(channels * capacity <= u32::MAX as usize, "lists of {outputs} outputs have 32-bit positions");
-        Self {
-            gradients: AlignedBuffer::new(channels * capacity),
-            begins: AlignedBuffer::new(channels * capacity),
-            capacity,
-            ends: AlignedBuffer::new(channels),
-        }
-    }
-
-    fn clear(&mut self) {
-        for (channel, end) in self.ends.iter_mut().enumerate() {
-            *end = (channel * self.capacity) as u32;
-        }
-    }
-
-    /// One window: each channel's gradient goes to the place its code names, or nowhere. Without branches: the
-    /// pair is always written, and the list grows where it counts.
-    fn push_window(&mut self, begin: u32, dz: &[f32], index: &[u8], places: &[u32; 8]) {
-        let (gradients, begins) = (self.gradients.as_mut_ptr(), self.begins.as_mut_ptr());
-        for ((end, &dz), &code) in self.ends.iter_mut().zip(dz).zip(index) {
-            let at = *end as usize;
-            // SAFETY: a list takes at most `capacity - 1` pairs between clears, so `at` is one of its places.
-            unsafe {
-                *gradients.add(at) = dz;
-                *begins.add(at) = begin + places[usize::from(code & 7)];
-            }
-            *end += u32::from(code < DEAD);
-        }
-    }
-
-    /// One pixel: each channel's gradient, where it is not zero.
-    fn push_pixel(&mut self, begin: u32, dz: &[f32]) {
-        let (gradients, begins) = (self.gradients.as_mut_ptr(), self.begins.as_mut_ptr());
-        for (end, &dz) in self.ends.iter_mut().zip(dz) {
-            let at = *end as usize;
-            // SAFETY: as in `push_window`.
-            unsafe {
-                *gradients.add(at) = dz;
-                *begins.add(at) = begin;
-            }
-            *end += u32::from(dz != 0.);
-        }
-    }
-
-    /// The pairs of one channel.
-    #[inline(always)]
-    pub fn channel(&self, channel: usize) -> (&[f32], &[u32]) {
-        let range = channel * self.capacity..self.ends[channel] as usize;
-        (&self.gradients[range.clone()], &self.begins[range])
     }
 }

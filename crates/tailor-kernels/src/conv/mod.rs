@@ -3,7 +3,7 @@
 //! ```text
 //!            x [N, H, W, Ci]                              dy [N, Po, Qo, Co]
 //!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (the general case, sparse)
-//!            ├─ depthwise  (one channel a group)           │   ├─ slices, list_gradients
+//!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients
 //!            └─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
 //!                                                          ├─ few_taps   (a first layer's weights)
 //!                                                          ├─ pointwise  (1×1: matrix products)
@@ -18,6 +18,7 @@ mod few_taps;
 mod forward;
 mod list_gradients;
 mod lists;
+mod pairs;
 mod pointwise;
 mod slices;
 mod turned;

@@ -61,6 +61,18 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Where the inputs of each listed output begin in an image's slice.
+    pub fn begins(&self) -> AlignedBuffer<u32> {
+        let [rows, columns] = self.extent;
+        let slices = self.conv.groups * self.slices * self.images * self.window.image;
+        assert!(slices <= i32::MAX as usize, "images of {slices} floats: places in them have 31 bits");
+        let mut begins = AlignedBuffer::new(rows * columns);
+        for (output, begin) in begins.iter_mut().enumerate() {
+            *begin = (output / columns * self.step[0] + output % columns * self.step[1]) as u32;
+        }
+        begins
+    }
+
     /// Whether the input itself can be read as the only slice.
     pub fn is_direct(&self) -> bool {
         self.slices == 1

@@ -43,6 +43,9 @@ impl Simd for Avx2 {
         fn gt(a: __m256, b: __m256) -> __m256i = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b));
         fn select(mask: __m256i, a: __m256, b: __m256) -> __m256 =
             _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask));
+        fn nonzero(a: __m256) -> __m256i =
+            _mm256_castps_si256(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, _mm256_setzero_ps()));
+        fn count(mask: __m256i) -> usize = _mm256_movemask_ps(_mm256_castsi256_ps(mask)).count_ones() as usize;
         fn sum(a: __m256) -> f32 = horizontal_sum(a);
         fn splat_i(value: i32) -> __m256i = _mm256_set1_epi32(value);
         fn lanes() -> __m256i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -62,9 +65,42 @@ impl Simd for Avx2 {
         unsafe fn store_n(to: *mut f32, n: usize, a: __m256) = _mm256_maskstore_ps(to, first(n), a);
         unsafe fn load_bytes(from: *const u8, n: usize) -> __m256i = bytes_to_lanes(from, n);
         unsafe fn store_bytes(to: *mut u8, n: usize, a: __m256i) = lanes_to_bytes(to, n, a);
+        unsafe fn load_i(from: *const i32) -> __m256i = _mm256_loadu_si256(from.cast());
+        unsafe fn store_i(to: *mut i32, a: __m256i) = _mm256_storeu_si256(to.cast(), a);
+        unsafe fn compress(to: *mut f32, mask: __m256i, a: __m256) =
+            _mm256_storeu_ps(to, _mm256_permutevar8x32_ps(a, compression(mask)));
+        unsafe fn compress_i(to: *mut i32, mask: __m256i, a: __m256i) =
+            _mm256_storeu_si256(to.cast(), _mm256_permutevar8x32_epi32(a, compression(mask)));
         unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) =
             transpose_8x8(from, from_stride, to, to_stride);
     }
+}
+
+/// For each mask of 8 lanes the numbers of those that are true, in order.
+static COMPRESSIONS: [[i32; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut mask = 0;
+    while mask < 256 {
+        let (mut lane, mut place) = (0, 0);
+        while lane < 8 {
+            if mask >> lane & 1 == 1 {
+                table[mask][place] = lane;
+                place += 1;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+};
+
+/// The permutation that moves the lanes where the mask is true to the front.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn compression(mask: __m256i) -> __m256i {
+    let mask = _mm256_movemask_ps(_mm256_castsi256_ps(mask)) as usize;
+    // SAFETY: each row of the table is one vector.
+    unsafe { _mm256_loadu_si256(COMPRESSIONS[mask].as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]

@@ -29,6 +29,11 @@ impl Simd for Avx512 {
     type I = __m512i;
     type M = __mmask16;
 
+    #[inline(always)]
+    fn count(self, mask: __mmask16) -> usize {
+        mask.count_ones() as usize
+    }
+
     intrinsics! {
         fn splat(value: f32) -> __m512 = _mm512_set1_ps(value);
         fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
@@ -41,6 +46,7 @@ impl Simd for Avx512 {
         fn fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
         fn gt(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b);
         fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_mov_ps(b, mask, a);
+        fn nonzero(a: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a, _mm512_setzero_ps());
         fn sum(a: __m512) -> f32 = _mm512_reduce_add_ps(a);
         fn splat_i(value: i32) -> __m512i = _mm512_set1_epi32(value);
         fn lanes() -> __m512i = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -62,6 +68,13 @@ impl Simd for Avx512 {
             _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first(n), from.cast()));
         unsafe fn store_bytes(to: *mut u8, n: usize, a: __m512i) =
             _mm_mask_storeu_epi8(to.cast(), first(n), _mm512_cvtepi32_epi8(a));
+        unsafe fn load_i(from: *const i32) -> __m512i = _mm512_loadu_si512(from.cast());
+        unsafe fn store_i(to: *mut i32, a: __m512i) = _mm512_storeu_si512(to.cast(), a);
+        // Not `compressstoreu`, which some CPUs run a hundred times slower than compressing into a register.
+        unsafe fn compress(to: *mut f32, mask: __mmask16, a: __m512) =
+            _mm512_storeu_ps(to, _mm512_maskz_compress_ps(mask, a));
+        unsafe fn compress_i(to: *mut i32, mask: __mmask16, a: __m512i) =
+            _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi32(mask, a));
         unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) =
             transpose_16x16(from, from_stride, to, to_stride);
     }

@@ -49,6 +49,10 @@ pub trait Simd: Copy {
     fn gt(self, a: Self::F, b: Self::F) -> Self::M;
     /// `a` where the mask is true, else `b`.
     fn select(self, mask: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    /// Whether each lane is not zero; true for NaN.
+    fn nonzero(self, a: Self::F) -> Self::M;
+    /// How many lanes are true.
+    fn count(self, mask: Self::M) -> usize;
     /// The sum over the lanes.
     fn sum(self, a: Self::F) -> f32;
 
@@ -87,6 +91,21 @@ pub trait Simd: Copy {
     /// # Safety
     /// `n` bytes can be written at `to`.
     unsafe fn store_bytes(self, to: *mut u8, n: usize, a: Self::I);
+
+    /// # Safety
+    /// `LANES` integers can be read at `from`.
+    unsafe fn load_i(self, from: *const i32) -> Self::I;
+    /// # Safety
+    /// `LANES` integers can be written at `to`.
+    unsafe fn store_i(self, to: *mut i32, a: Self::I);
+    /// Writes the lanes where the mask is true one after the other, and anything after them.
+    /// # Safety
+    /// `LANES` floats can be written at `to`.
+    unsafe fn compress(self, to: *mut f32, mask: Self::M, a: Self::F);
+    /// As [`Simd::compress`].
+    /// # Safety
+    /// `LANES` integers can be written at `to`.
+    unsafe fn compress_i(self, to: *mut i32, mask: Self::M, a: Self::I);
 
     /// Transposes a square of `LANES × LANES` floats; strides are in floats.
     /// # Safety

@@ -36,6 +36,8 @@ impl Simd for Neon {
         fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmaq_f32(c, a, b);
         fn gt(a: float32x4_t, b: float32x4_t) -> uint32x4_t = vcgtq_f32(a, b);
         fn select(mask: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(mask, a, b);
+        fn nonzero(a: float32x4_t) -> uint32x4_t = vmvnq_u32(vceqq_f32(a, vdupq_n_f32(0.)));
+        fn count(mask: uint32x4_t) -> usize = vaddvq_u32(vshrq_n_u32::<31>(mask)) as usize;
         fn sum(a: float32x4_t) -> f32 = vaddvq_f32(a);
         fn splat_i(value: i32) -> int32x4_t = vdupq_n_s32(value);
         fn lanes() -> int32x4_t = vld1q_s32([0, 1, 2, 3].as_ptr());
@@ -72,5 +74,28 @@ impl Simd for Neon {
             vst1q_s32(lanes.as_mut_ptr(), a);
             copy_nonoverlapping(lanes.map(|lane| lane as u8).as_ptr(), to, n);
         };
+        unsafe fn load_i(from: *const i32) -> int32x4_t = vld1q_s32(from);
+        unsafe fn store_i(to: *mut i32, a: int32x4_t) = vst1q_s32(to, a);
+        unsafe fn compress(to: *mut f32, mask: uint32x4_t, a: float32x4_t) =
+            compress(to.cast(), mask, vreinterpretq_s32_f32(a));
+        unsafe fn compress_i(to: *mut i32, mask: uint32x4_t, a: int32x4_t) = compress(to, mask, a);
+    }
+}
+
+/// # Safety
+/// `LANES` integers can be written at `to`.
+#[inline(always)]
+unsafe fn compress(to: *mut i32, mask: uint32x4_t, a: int32x4_t) {
+    let (mut wanted, mut values) = ([0u32; LANES], [0i32; LANES]);
+    // SAFETY: both arrays have room for a vector.
+    unsafe {
+        vst1q_u32(wanted.as_mut_ptr(), mask);
+        vst1q_s32(values.as_mut_ptr(), a);
+    }
+    let mut place = 0;
+    for (value, wanted) in values.into_iter().zip(wanted) {
+        // SAFETY: `place < LANES`; a value that is not wanted is overwritten by the next.
+        unsafe { *to.add(place) = value };
+        place += (wanted & 1) as usize;
     }
 }

@@ -66,6 +66,14 @@ impl Simd for Portable {
         from_fn(|i| if mask[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    fn nonzero(self, a: F) -> M {
+        from_fn(|i| a[i] != 0.)
+    }
+    #[inline(always)]
+    fn count(self, mask: M) -> usize {
+        mask.into_iter().map(usize::from).sum()
+    }
+    #[inline(always)]
     fn sum(self, a: F) -> f32 {
         (a[0] + a[2]) + (a[1] + a[3])
     }
@@ -137,6 +145,34 @@ impl Simd for Portable {
         for (i, &value) in a[..n].iter().enumerate() {
             // SAFETY: the caller vouches for `n` bytes.
             unsafe { *to.add(i) = value as u8 };
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_i(self, from: *const i32) -> I {
+        // SAFETY: the caller vouches for `LANES` integers.
+        unsafe { from.cast::<I>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store_i(self, to: *mut i32, a: I) {
+        // SAFETY: the caller vouches for `LANES` integers.
+        unsafe { to.cast::<I>().write(a) }
+    }
+    #[inline(always)]
+    unsafe fn compress(self, to: *mut f32, mask: M, a: F) {
+        let mut place = 0;
+        for (value, wanted) in a.into_iter().zip(mask) {
+            // SAFETY: `place < LANES`; a value that is not wanted is overwritten by the next.
+            unsafe { *to.add(place) = value };
+            place += usize::from(wanted);
+        }
+    }
+    #[inline(always)]
+    unsafe fn compress_i(self, to: *mut i32, mask: M, a: I) {
+        let mut place = 0;
+        for (value, wanted) in a.into_iter().zip(mask) {
+            // SAFETY: as above.
+            unsafe { *to.add(place) = value };
+            place += usize::from(wanted);
         }
     }
 }
