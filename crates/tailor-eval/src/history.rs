@@ -46,7 +46,7 @@ impl History {
     ];
 
     /// The epoch with the lowest validation loss, the earliest among equals; none if nothing was validated.
-    pub fn best(&self) -> Option<&EpochRecord> {
+    pub fn lowest_validation_loss(&self) -> Option<&EpochRecord> {
         let validated = self.0.iter().filter_map(|record| Some((record, record.validation_loss?)));
         validated
             .filter(|(_, loss)| !loss.is_nan())
@@ -133,10 +133,10 @@ mod tests {
     }
 
     #[test]
-    fn best_is_the_earliest_of_the_lowest_validation_losses() {
+    fn the_lowest_validation_loss_is_the_earliest_of_equals() {
         let history =
             History(vec![epoch(1, Some(f64::NAN)), epoch(2, Some(0.3)), epoch(3, Some(0.3)), epoch(4, None)]);
-        assert_eq!(history.best().map(|record| record.epoch), Some(2));
-        assert!(History(vec![epoch(1, None)]).best().is_none());
+        assert_eq!(history.lowest_validation_loss().map(|record| record.epoch), Some(2));
+        assert!(History(vec![epoch(1, None)]).lowest_validation_loss().is_none());
     }
 }

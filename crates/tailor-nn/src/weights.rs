@@ -51,7 +51,7 @@ fn insert_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> 
     [&(header.len() as u64).to_le_bytes(), header.as_slice(), data].concat()
 }
 
-/// The tensors and the metadata of a safetensors file.
+/// The tensors, by name, and the metadata of a safetensors file.
 ///
 /// # Errors
 /// [`Error::NotSafetensors`] for a cut, broken or foreign file, [`Error::Mismatch`] for types other than f32.
@@ -60,7 +60,7 @@ pub fn from_safetensors(bytes: &[u8]) -> Result<(Vec<NamedTensor>, HashMap<Strin
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let file = SafeTensors::deserialize(bytes).map_err(broken)?;
-    let tensors = file
+    let mut tensors: Vec<NamedTensor> = file
         .iter()
         .map(|(name, view)| match view.dtype() {
             Dtype::F32 => Ok(NamedTensor {
@@ -71,6 +71,7 @@ pub fn from_safetensors(bytes: &[u8]) -> Result<(Vec<NamedTensor>, HashMap<Strin
             other => Err(Error::Mismatch(format!("tensor `{name}` is of type {other:?}, not F32"))),
         })
         .collect::<Result<_>>()?;
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((tensors, metadata))
 }
 
@@ -137,8 +138,7 @@ mod tests {
             (0..20).map(|i| (format!("key{i}"), format!("\"value\" {i}\n{{}}"))).collect();
         let bytes = to_safetensors(&sample(), &metadata);
         assert_eq!(bytes, to_safetensors(&sample(), &metadata));
-        let (mut tensors, read) = from_safetensors(&bytes).unwrap();
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let (tensors, read) = from_safetensors(&bytes).unwrap();
         assert_eq!(tensors, sample());
         assert_eq!(read.into_iter().collect::<BTreeMap<_, _>>(), metadata);
     }

@@ -64,6 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         evaluation: &evaluation,
         predictions: &predictions,
         history: &history,
+        kept_epoch: Some(9),
         pictures: &pictures,
         layers: layers(),
         settings: "[model]\nname = \"cnn-bn-32-64-128\"\ndropout = 0.25\n\n[train]\nepochs = 20\nlr = 1e-3\noptimizer = \"adam\"\nbatch_size = 128\n",
@@ -73,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         reproduce: "tailor train cnn-bn-32-64-128 --seed 42\ntailor evaluate runs/cnn-bn-32-64-128\n",
     };
     fs::write(folder.join("report.html"), tailor_report::html(&report)?)?;
-    tailor_report::write_plots(&folder, &evaluation, &history)?;
+    tailor_report::write_plots(&folder, &evaluation, &history, Some(9))?;
 
     let cell = |i| Captioned {
         picture: pictures.picture(i),

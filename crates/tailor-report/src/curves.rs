@@ -19,36 +19,36 @@ struct Quantity {
 }
 
 /// Mean loss in nats, `[epochs]`.
-pub(crate) fn loss(history: &History) -> Drawing {
+pub(crate) fn loss(history: &History, kept_epoch: Option<usize>) -> Drawing {
     let quantity = Quantity {
         title: "Loss",
         training: |record| record.train_loss,
         validation: |record| record.validation_loss,
     };
-    curves(history, &quantity)
+    curves(history, kept_epoch, &quantity)
 }
 
 /// Accuracy in percent, `[epochs]`.
-pub(crate) fn accuracy(history: &History) -> Drawing {
+pub(crate) fn accuracy(history: &History, kept_epoch: Option<usize>) -> Drawing {
     let quantity = Quantity {
         title: "Accuracy, %",
         training: |record| 100.0 * record.train_accuracy,
         validation: |record| record.validation_accuracy.map(|accuracy| 100.0 * accuracy),
     };
-    curves(history, &quantity)
+    curves(history, kept_epoch, &quantity)
 }
 
 /// Both, side by side.
-pub(crate) fn loss_and_accuracy(history: &History) -> Drawing {
+pub(crate) fn loss_and_accuracy(history: &History, kept_epoch: Option<usize>) -> Drawing {
     const GAP: f64 = 20.0;
-    let (loss, accuracy) = (loss(history), accuracy(history));
+    let (loss, accuracy) = (loss(history, kept_epoch), accuracy(history, kept_epoch));
     let mut both = Drawing::new(2.0 * WIDTH + GAP, HEIGHT, "Loss and accuracy over the epochs");
     both.place((0.0, 0.0), &loss);
     both.place((WIDTH + GAP, 0.0), &accuracy);
     both
 }
 
-fn curves(history: &History, quantity: &Quantity) -> Drawing {
+fn curves(history: &History, kept_epoch: Option<usize>, quantity: &Quantity) -> Drawing {
     let records = &history.0;
     let validated = |record: &EpochRecord| (quantity.validation)(record).unwrap_or(f64::NAN);
     let epochs = Axis::counting(
@@ -70,8 +70,9 @@ fn curves(history: &History, quantity: &Quantity) -> Drawing {
     let validation: Vec<_> = records.iter().map(|record| place(record, validated(record))).collect();
     curve(&mut drawing, "training", &training);
     curve(&mut drawing, "validation", &validation);
-    if let Some((best, point)) = history.best().and_then(|best| Some((best, place(best, validated(best))?))) {
-        mark_best(&mut drawing, best.epoch, point);
+    let kept = records.iter().find(|record| Some(record.epoch) == kept_epoch);
+    if let Some((kept, point)) = kept.and_then(|kept| Some((kept, place(kept, validated(kept))?))) {
+        mark_kept(&mut drawing, kept.epoch, point);
     }
     drawing
 }
@@ -118,12 +119,12 @@ fn curve(drawing: &mut Drawing, class: &str, points: &[Option<Point>]) {
     }
 }
 
-fn mark_best(drawing: &mut Drawing, epoch: usize, (x, y): Point) {
-    drawing.line("best", (x, PLOT.y), (x, PLOT.bottom()));
-    drawing.circle("best", (x, y), 4.5);
+fn mark_kept(drawing: &mut Drawing, epoch: usize, (x, y): Point) {
+    drawing.line("kept", (x, PLOT.y), (x, PLOT.bottom()));
+    drawing.circle("kept", (x, y), 4.5);
     let is_left = x < PLOT.center().0;
     let (anchor, offset) = if is_left { (Anchor::Start, 7.0) } else { (Anchor::End, -7.0) };
-    drawing.text("best halo", (x + offset, PLOT.y - 8.0), anchor, &format!("best: epoch {epoch}"));
+    drawing.text("kept halo", (x + offset, PLOT.y - 8.0), anchor, &format!("kept: epoch {epoch}"));
 }
 
 #[cfg(test)]
@@ -148,18 +149,18 @@ mod tests {
     fn a_loss_that_is_not_finite_breaks_the_line_and_not_the_axis() {
         let losses = [0.6, 0.5, f64::NAN, 0.45, f64::INFINITY, 0.4, 0.38];
         let history = History(losses.into_iter().zip(1..).map(|(loss, epoch)| record(epoch, loss)).collect());
-        let document = loss(&history).document();
+        let document = loss(&history, Some(7)).document();
         roxmltree::Document::parse(&document).unwrap();
         assert!(!document.contains("NaN") && !document.contains("inf"));
         assert_eq!(document.matches("<polyline class=\"training\"").count(), 2, "epochs 1–2 and 6–7");
         assert_eq!(document.matches("<circle class=\"training\"").count(), 5);
-        assert!(document.contains("best: epoch 7"));
+        assert!(document.contains("kept: epoch 7"));
     }
 
     #[test]
     fn one_epoch_and_none_are_drawn_too() {
         for records in [vec![record(1, 0.5)], vec![]] {
-            let drawing = loss_and_accuracy(&History(records));
+            let drawing = loss_and_accuracy(&History(records), Some(1));
             assert!(raster::png(&drawing).is_ok());
         }
     }

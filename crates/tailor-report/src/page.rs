@@ -150,9 +150,9 @@ impl<'a> Page<'a> {
             description: report.description,
             headline: headline(report.evaluation, report.data_name),
             curves: (!report.history.0.is_empty()).then(|| Curves {
-                loss: curves::loss(report.history).inline(),
-                accuracy: curves::accuracy(report.history).inline(),
-                remark: remarks::curves(report.history),
+                loss: curves::loss(report.history, report.kept_epoch).inline(),
+                accuracy: curves::accuracy(report.history, report.kept_epoch).inline(),
+                remark: remarks::curves(report.history, report.kept_epoch),
             }),
             confusion: Plot {
                 svg: heat_map::heat_map(report.evaluation).inline(),

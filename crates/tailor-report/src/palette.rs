@@ -24,7 +24,7 @@ const COLORS: [Color; 10] = [
     // Fills behind text: strong enough to see, weak enough to read the ink on.
     Color { name: "--blue-fill", light: "#3f93cf", dark: "#276da8" },
     Color { name: "--orange-fill", light: "#ee8b45", dark: "#a65014" },
-    Color { name: "--best", light: "#1f7a5a", dark: "#58c79d" },
+    Color { name: "--kept", light: "#1f7a5a", dark: "#58c79d" },
 ];
 
 /// The variables of the light page, `--name:#value;…`.
@@ -78,7 +78,7 @@ mod tests {
             ("--blue", "--paper"),
             ("--orange", "--paper"),
             ("--orange", "--panel"),
-            ("--best", "--paper"),
+            ("--kept", "--paper"),
         ] {
             let (text_color, ground_color) = (find(text), find(ground));
             for (mode, text_value, ground_value) in [

@@ -9,18 +9,23 @@ use crate::svg::Drawing;
 use crate::{Error, Result, curves, heat_map, raster, reliability};
 
 /// Writes `confusion` and `reliability` and, if there is a history, `curves`, each as `.svg` and `.png` into the folder
-/// `dir`, in light colors on white. A file appears complete or not at all: it is written beside its place and renamed.
+/// `dir`, in light colors on white; `kept_epoch` is marked in the curves. A file appears complete or not at all: it is written beside its place and renamed.
 /// Returns the paths.
 ///
 /// # Errors
 /// A plot is too large for an image (thousands of classes), or a file cannot be written.
-pub fn write_plots(dir: &Path, evaluation: &Evaluation, history: &History) -> Result<Vec<PathBuf>> {
+pub fn write_plots(
+    dir: &Path,
+    evaluation: &Evaluation,
+    history: &History,
+    kept_epoch: Option<usize>,
+) -> Result<Vec<PathBuf>> {
     let mut plots = vec![
         ("confusion", heat_map::heat_map(evaluation)),
         ("reliability", reliability::reliability(&evaluation.calibration)),
     ];
     if !history.0.is_empty() {
-        plots.push(("curves", curves::loss_and_accuracy(history)));
+        plots.push(("curves", curves::loss_and_accuracy(history, kept_epoch)));
     }
     let mut paths = Vec::new();
     for (name, drawing) in plots {

@@ -24,13 +24,15 @@ pub(crate) fn headline(evaluation: &Evaluation, data_name: &str) -> String {
     )
 }
 
-pub(crate) fn curves(history: &History) -> String {
+pub(crate) fn curves(history: &History, kept_epoch: Option<usize>) -> String {
     let (Some(first), Some(last)) = (history.0.first(), history.0.last()) else { return String::new() };
     if let Some(lost) = history.0.iter().find(|record| !record.train_loss.is_finite()) {
         return format!("The loss was no longer a number in epoch {}: training diverged.", lost.epoch);
     }
     let epochs = counted(history.0.len(), "epoch");
-    let Some((best, loss)) = history.best().and_then(|best| Some((best, best.validation_loss?))) else {
+    let Some((best, loss)) =
+        history.lowest_validation_loss().and_then(|best| Some((best, best.validation_loss?)))
+    else {
         return format!(
             "Training loss went from {:.3} to {:.3} in {epochs}; nothing was held back for validation.",
             first.train_loss, last.train_loss
@@ -48,8 +50,10 @@ pub(crate) fn curves(history: &History) -> String {
         ""
     };
     format!(
-        "Validation loss was lowest in epoch {} of {}: {loss:.3}{accuracy}.{after}",
-        best.epoch, last.epoch
+        "Validation loss was lowest in epoch {} of {}: {loss:.3}{accuracy}.{after}{}",
+        best.epoch,
+        last.epoch,
+        kept_epoch.map_or(String::new(), |epoch| format!(" The weights of epoch {epoch} were kept."))
     )
 }
 
@@ -264,7 +268,7 @@ mod tests {
         let of = |losses: &[(f64, Option<f64>)]| {
             let records =
                 losses.iter().zip(1..).map(|(&(train, validation), epoch)| record(epoch, train, validation));
-            plain(&curves(&History(records.collect())))
+            plain(&curves(&History(records.collect()), None))
         };
         assert_eq!(of(&[]), "");
         assert_eq!(

@@ -19,6 +19,8 @@ pub struct RunReport<'a> {
     pub predictions: &'a Predictions,
     /// How training went; without epochs, the page has no section on it.
     pub history: &'a History,
+    /// The epoch whose weights the model has, if it is known.
+    pub kept_epoch: Option<usize>,
     /// The test set's pictures, in the order of `predictions`.
     pub pictures: &'a dyn Pictures,
     /// The model, layer by layer; may be empty.

@@ -68,6 +68,7 @@ fn page_of(predictions: &Predictions, history: &History, pictures: &dyn Pictures
         evaluation: &evaluation,
         predictions,
         history,
+        kept_epoch: Some(3),
         pictures,
         layers: vec![LayerRow { name: "dense".into(), output_shape: "[N, 10]".into(), parameters: 7850 }],
         settings: "[train]\nname = \"</code><script>\"\n",
@@ -225,6 +226,7 @@ fn figures_of_other_predictions_are_refused() {
         evaluation: &evaluation,
         predictions: &shown,
         history: &History::default(),
+        kept_epoch: None,
         pictures: &SMALL,
         layers: Vec::new(),
         settings: "",
@@ -242,7 +244,7 @@ fn figures_of_other_predictions_are_refused() {
 fn plots_are_files_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let evaluation = Evaluation::of(&predictions(names(10), 200, Some(3))).unwrap();
-    let paths = write_plots(folder.path(), &evaluation, &history()).unwrap();
+    let paths = write_plots(folder.path(), &evaluation, &history(), Some(1)).unwrap();
     let mut found: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
@@ -266,7 +268,7 @@ fn plots_are_files_of_their_own() {
 fn plots_without_history_leave_the_curves_out() {
     let folder = tempfile::tempdir().unwrap();
     let evaluation = Evaluation::of(&predictions(names(100), 500, Some(3))).unwrap();
-    write_plots(folder.path(), &evaluation, &History::default()).unwrap();
+    write_plots(folder.path(), &evaluation, &History::default(), None).unwrap();
     assert!(folder.path().join("confusion.png").exists() && !folder.path().join("curves.svg").exists());
 }
 
@@ -275,6 +277,6 @@ fn a_folder_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
     let evaluation = Evaluation::of(&predictions(names(3), 30, None)).unwrap();
-    let error = write_plots(&missing, &evaluation, &History::default()).unwrap_err();
+    let error = write_plots(&missing, &evaluation, &History::default(), None).unwrap_err();
     assert!(matches!(&error, Error::Write { path, .. } if path.starts_with(&missing)), "{error}");
 }

@@ -91,17 +91,21 @@ pub fn save(run: &RunFolder, progress: &Progress, network: &Network, optimizer: 
 /// [`Error::NotResumable`] when there is no checkpoint, or one that is broken or of another model.
 pub fn load(folder: &Path, network: &mut Network, optimizer: &mut Optimizer) -> Result<Progress> {
     let path = folder.join(files::CHECKPOINT);
-    let refuse = |reason: String| Error::NotResumable(folder.into(), format!("{}: {reason}", files::CHECKPOINT));
+    let refuse =
+        |reason: String| Error::NotResumable(folder.into(), format!("{}: {reason}", files::CHECKPOINT));
     let bytes = match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(refuse("it was stopped before the first checkpoint; start it again in another folder".into()));
+            return Err(refuse(
+                "it was stopped before the first checkpoint; start it again in another folder".into(),
+            ));
         }
         bytes => bytes.map_err(|source| file_error("read", &path, source))?,
     };
     let (tensors, metadata) = from_safetensors(&bytes).map_err(|error| refuse(error.to_string()))?;
     let entry = |key: &str| metadata.get(key).ok_or_else(|| refuse(format!("it has no `{key}`")));
     let progress = serde_json::from_str(entry(PROGRESS)?).map_err(|error| refuse(error.to_string()))?;
-    let steps = entry(OPTIMIZER_STEPS)?.parse().map_err(|_| refuse("its optimizer steps are no number".into()))?;
+    let steps =
+        entry(OPTIMIZER_STEPS)?.parse().map_err(|_| refuse("its optimizer steps are no number".into()))?;
 
     let mut model = Vec::new();
     let mut state = BTreeMap::new();

@@ -73,7 +73,11 @@ impl RunData {
 /// # Errors
 /// Those of reading it.
 pub fn open_source(data: &DataRecipe) -> Result<Splits> {
-    let options = OpenOptions { size: data.size.map(|size| (size, size)), channels: data.channels, ..OpenOptions::default() };
+    let options = OpenOptions {
+        size: data.size.map(|size| (size, size)),
+        channels: data.channels,
+        ..OpenOptions::default()
+    };
     Ok(tailor_data::open(&Source::parse(&data.source), &options)?)
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tailor_data::batch::{Batch, BatchPlan, batches};
 use tailor_data::{Dataset, Normalization};
-use tailor_eval::Predictions;
+use tailor_eval::{Predictions, Timing};
 use tailor_nn::Network;
 
 use crate::Result;
@@ -24,15 +24,15 @@ pub fn logits(network: &Network, dataset: &Dataset, normalization: &Normalizatio
 }
 
 impl Model {
-    /// The model's predictions on a labeled data set, and the seconds that they took.
+    /// The model's predictions on a labeled data set, and how long they took.
     ///
     /// # Errors
     /// Those of [`Predictions::from_logits`].
-    pub fn predict(&self, dataset: &Dataset) -> Result<(Predictions, f64)> {
+    pub fn predict(&self, dataset: &Dataset) -> Result<(Predictions, Timing)> {
         let start = Instant::now();
         let logits = logits(&self.network, dataset, &self.info.normalization);
-        let seconds = start.elapsed().as_secs_f64();
+        let timing = Timing { images: dataset.len(), seconds: start.elapsed().as_secs_f64() };
         let labels = (0..dataset.len()).map(|i| dataset.label(i)).collect();
-        Ok((Predictions::from_logits(self.info.class_names.clone(), labels, &logits)?, seconds))
+        Ok((Predictions::from_logits(self.info.class_names.clone(), labels, &logits)?, timing))
     }
 }

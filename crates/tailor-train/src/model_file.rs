@@ -123,17 +123,21 @@ impl Model {
         if format != FORMAT {
             return Err(refuse(format!("its format is {format}, but this program reads format {FORMAT}")));
         }
-        let unreadable = |key: &str, error: String| refuse(format!("its metadata `{key}` cannot be read: {error}"));
+        let unreadable =
+            |key: &str, error: String| refuse(format!("its metadata `{key}` cannot be read: {error}"));
         let info = ModelInfo {
             recipe: Recipe::parse(entry(keys::RECIPE)?, "its recipe")
                 .map_err(|error| unreadable(keys::RECIPE, error.to_string()))?,
             data_name: entry(keys::DATA)?.to_string(),
-            class_names: from_json(entry(keys::CLASSES)?).map_err(|error| unreadable(keys::CLASSES, error))?,
+            class_names: from_json(entry(keys::CLASSES)?)
+                .map_err(|error| unreadable(keys::CLASSES, error))?,
             shape: from_json(entry(keys::SHAPE)?).map_err(|error| unreadable(keys::SHAPE, error))?,
             normalization: from_json(entry(keys::NORMALIZATION)?)
                 .map_err(|error| unreadable(keys::NORMALIZATION, error))?,
-            preparation: from_json(entry(keys::PREPARATION)?).map_err(|error| unreadable(keys::PREPARATION, error))?,
-            validation: from_json(entry(keys::VALIDATION)?).map_err(|error| unreadable(keys::VALIDATION, error))?,
+            preparation: from_json(entry(keys::PREPARATION)?)
+                .map_err(|error| unreadable(keys::PREPARATION, error))?,
+            validation: from_json(entry(keys::VALIDATION)?)
+                .map_err(|error| unreadable(keys::VALIDATION, error))?,
         };
         info.check(&tensors).map_err(refuse)?;
         let mut network = info.network(device).map_err(|error| refuse(error.to_string()))?;
@@ -160,7 +164,11 @@ impl ModelInfo {
         }
         // A recipe can ask for any number of weights; those in the file are bounded by its size.
         let shape = Shape::Image { height, width, channels };
-        let plan = self.recipe.architecture().plan(shape, self.class_names.len()).map_err(|error| error.to_string())?;
+        let plan = self
+            .recipe
+            .architecture()
+            .plan(shape, self.class_names.len())
+            .map_err(|error| error.to_string())?;
         let claimed: usize = plan.iter().map(|layer| layer.trainable() + layer.statistics()).sum();
         let found: usize = tensors.iter().map(|tensor| tensor.values.len()).sum();
         if claimed != found {

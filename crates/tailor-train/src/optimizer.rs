@@ -80,7 +80,8 @@ impl OptimizerSpec {
                 below_one("alpha", alpha)?;
                 positive("epsilon", epsilon)
             }
-            OptimizerSpec::Adam { beta1, beta2, epsilon } | OptimizerSpec::AdamW { beta1, beta2, epsilon } => {
+            OptimizerSpec::Adam { beta1, beta2, epsilon }
+            | OptimizerSpec::AdamW { beta1, beta2, epsilon } => {
                 below_one("beta1", beta1)?;
                 below_one("beta2", beta2)?;
                 positive("epsilon", epsilon)
@@ -152,8 +153,11 @@ impl Optimizer {
                 let [velocity] = take().try_into().expect("SGD keeps one moment");
                 let gradient = with_decay(gradient, &weights);
                 let velocity: Tensor<1> = velocity.mul_scalar(momentum) + gradient.clone();
-                let direction =
-                    if nesterov { gradient + velocity.clone().mul_scalar(momentum) } else { velocity.clone() };
+                let direction = if nesterov {
+                    gradient + velocity.clone().mul_scalar(momentum)
+                } else {
+                    velocity.clone()
+                };
                 *moments = vec![velocity];
                 weights - direction.mul_scalar(lr)
             }
@@ -177,7 +181,15 @@ impl Optimizer {
     }
 
     /// The step of Adam: `lr · m̂ / (√v̂ + ε)` with bias-corrected moments.
-    fn adam(&mut self, index: usize, gradient: Tensor<1>, lr: f64, beta1: f64, beta2: f64, epsilon: f64) -> Tensor<1> {
+    fn adam(
+        &mut self,
+        index: usize,
+        gradient: Tensor<1>,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+    ) -> Tensor<1> {
         let moments = std::mem::take(&mut self.moments[index]);
         let [mean, square] = moments.try_into().expect("Adam keeps two moments");
         let mean = running_mean(mean, gradient.clone(), beta1);
@@ -271,7 +283,8 @@ mod tests {
 
     #[test]
     fn ten_steps_of_every_optimizer_equal_pytorchs() {
-        let vectors: Vectors = serde_json::from_str(include_str!("../tests/vectors/optimizers.json")).unwrap();
+        let vectors: Vectors =
+            serde_json::from_str(include_str!("../tests/vectors/optimizers.json")).unwrap();
         let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
         let specs = BTreeMap::from([
             ("sgd", OptimizerSpec::Sgd { momentum: 0.0, nesterov: false }),
@@ -284,13 +297,18 @@ mod tests {
         assert_eq!(specs.len(), vectors.steps.len());
         for (name, steps) in &vectors.steps {
             let device = Device::flex();
-            let mut optimizer = Optimizer::new(specs[name.as_str()], vectors.weight_decay, None, &[3], &device);
+            let mut optimizer =
+                Optimizer::new(specs[name.as_str()], vectors.weight_decay, None, &[3], &device);
             let mut weights = vector(&vectors.start);
             for (gradient, expected) in vectors.gradients.iter().zip(steps) {
                 optimizer.steps += 1;
                 weights = optimizer.update(0, weights, vector(gradient), vectors.lr);
                 for (ours, theirs) in tailor_nn::host_values(weights.clone()).iter().zip(expected) {
-                    assert!((ours - theirs).abs() < 1e-6, "{name}, step {}: {ours} {theirs}", optimizer.steps);
+                    assert!(
+                        (ours - theirs).abs() < 1e-6,
+                        "{name}, step {}: {ours} {theirs}",
+                        optimizer.steps
+                    );
                 }
             }
         }

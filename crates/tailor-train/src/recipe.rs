@@ -217,9 +217,11 @@ impl Recipe {
     /// # Errors
     /// [`Error::UnknownRecipe`] names the nearest.
     pub fn built_in_text(name: &str) -> Result<&'static str> {
-        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| Error::UnknownRecipe {
-            name: name.into(),
-            hint: spelling::hint(name, BUILT_IN.iter().map(|(known, _)| *known)),
+        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| {
+            Error::UnknownRecipe {
+                name: name.into(),
+                hint: spelling::hint(name, BUILT_IN.iter().map(|(known, _)| *known)),
+            }
         })
     }
 
@@ -279,7 +281,10 @@ impl Recipe {
             false => Err(format!("{key} must be above 0, not {value}")),
         };
         if self.name.is_empty() || !self.name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
-            return Err(format!("name must consist of letters, digits, `-`, `_` and `.`, not {:?}", self.name));
+            return Err(format!(
+                "name must consist of letters, digits, `-`, `_` and `.`, not {:?}",
+                self.name
+            ));
         }
         at_least_one("train.epochs", train.epochs)?;
         at_least_one("train.batch-size", train.batch_size)?;
@@ -293,7 +298,9 @@ impl Recipe {
             return Err(format!("train.label-smoothing must be at least 0 and less than 1, not {value}"));
         }
         if train.warmup_epochs > 0.0 && matches!(train.schedule, Schedule::OneCycle { .. }) {
-            return Err("train.warmup-epochs does not go with the one-cycle schedule, which has its own rise".into());
+            return Err(
+                "train.warmup-epochs does not go with the one-cycle schedule, which has its own rise".into(),
+            );
         }
         train.schedule.check()?;
         train.optimizer.check()?;
@@ -308,7 +315,9 @@ impl Recipe {
         self.data.size.map_or(Ok(()), |size| at_least_one("data.size", size))?;
         match self.data.channels {
             None | Some(1 | 3) => {}
-            Some(channels) => return Err(format!("data.channels must be 1 (grey) or 3 (color), not {channels}")),
+            Some(channels) => {
+                return Err(format!("data.channels must be 1 (grey) or 3 (color), not {channels}"));
+            }
         }
         for (position, augmentation) in self.data.augment.iter().enumerate() {
             augmentation.check().map_err(|error| format!("data.augment.{position}: {error}"))?;

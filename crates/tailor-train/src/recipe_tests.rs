@@ -57,7 +57,10 @@ fn errors_name_the_line_and_the_nearest_key() {
         expected: &'static [&'static str],
     }
     for case in [
-        Case { text: "name = \"x\"\n[train]\nepoch = 3\n", expected: &["r.toml, line 3", "`epoch`", "`epochs`"] },
+        Case {
+            text: "name = \"x\"\n[train]\nepoch = 3\n",
+            expected: &["r.toml, line 3", "`epoch`", "`epochs`"],
+        },
         Case {
             text: "name = \"x\"\n[model]\nlayers = [\n  { type = \"conv\", filter = 3 },\n]\n",
             expected: &["line 4", "`filter`", "`filters`"],
@@ -73,10 +76,7 @@ fn errors_name_the_line_and_the_nearest_key() {
             text: "name = \"x\"\n[model]\nlayers = []\n[train]\noptimizer = { type = \"adam\", beta1 = 1.5 }\n",
             expected: &["beta1", "1.5"],
         },
-        Case {
-            text: "name = \"../x\"\n[model]\nlayers = []\n",
-            expected: &["name must consist of letters"],
-        },
+        Case { text: "name = \"../x\"\n[model]\nlayers = []\n", expected: &["name must consist of letters"] },
         Case {
             text: "name = \"x\"\n[model]\nlayers = []\n[train]\nlabel-smoothing = nan\n",
             expected: &["train.label-smoothing"],

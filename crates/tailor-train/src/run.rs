@@ -91,14 +91,6 @@ impl RunFolder {
         &self.path
     }
 
-    /// Takes the folder away again if nothing of a run was written into it.
-    pub fn remove_if_unused(&self) {
-        if !self.file(files::RECIPE).exists() && fs::remove_file(self.file(files::LOCK)).is_ok() {
-            // Fails, as it should, when somebody else has put something there.
-            let _ = fs::remove_dir(&self.path);
-        }
-    }
-
     /// The path of one of its files.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

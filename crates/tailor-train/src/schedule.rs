@@ -56,7 +56,9 @@ impl Schedule {
             Schedule::Constant => 1.0,
             Schedule::Step { every, factor } => factor.powf((epoch / every).floor()),
             Schedule::Cosine { end } => half_cosine(1.0, end, progress),
-            Schedule::OneCycle { start, rise, .. } if progress < rise => half_cosine(start, 1.0, progress / rise),
+            Schedule::OneCycle { start, rise, .. } if progress < rise => {
+                half_cosine(start, 1.0, progress / rise)
+            }
             Schedule::OneCycle { end, rise, .. } => half_cosine(1.0, end, (progress - rise) / (1.0 - rise)),
         }
     }

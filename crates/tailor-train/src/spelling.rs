@@ -46,7 +46,10 @@ mod tests {
     fn serdes_messages_are_put_in_our_words() {
         let message = "unknown field `filter`, expected one of `filters`, `kernel`";
         assert_eq!(explain(message), "unknown key `filter`; did you mean `filters`?");
-        assert_eq!(explain("unknown variant `adamm`, expected `adam`"), "unknown value `adamm`; did you mean `adam`?");
+        assert_eq!(
+            explain("unknown variant `adamm`, expected `adam`"),
+            "unknown value `adamm`; did you mean `adam`?"
+        );
         assert_eq!(explain("missing field `name`"), "missing key `name`");
     }
 }

@@ -111,7 +111,8 @@ impl<'a> Trainer<'a> {
             Network::new(&recipe.architecture(), data.shape(), data.train.classes(), train.seed, &device)?;
         let tensors = network.trainable_tensors();
         let plain = device.clone().inner();
-        let mut optimizer = Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &plain);
+        let mut optimizer =
+            Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &plain);
         let progress = match start {
             Start::Fresh => Progress { started: unix_seconds(), threads, ..Progress::default() },
             Start::Resume => checkpoint::load(run.path(), &mut network, &mut optimizer)?,
@@ -163,8 +164,10 @@ impl<'a> Trainer<'a> {
         let network = self.network.take().expect("a step ends with a network");
         let step = self.optimizer.steps();
         let images = batch.labels.len();
-        let logits =
-            network.forward(network.images(batch.images, &self.device), Pass::Training { seed: mask_seed(train.seed, step) });
+        let logits = network.forward(
+            network.images(batch.images, &self.device),
+            Pass::Training { seed: mask_seed(train.seed, step) },
+        );
         let targets =
             smoothed_targets(&batch.labels, self.data.train.classes(), train.label_smoothing, &self.device);
         let loss = cross_entropy(logits.clone(), targets);

@@ -1,3 +1,101 @@
-//! The command line.
+//! `tailor`: train, judge and use classifiers of clothing images.
+//!
+//! ```text
+//! main ──→ commands::{train, evaluate, predict, data, recipes, summary}
+//!                │         each: its arguments, then what it does with the libraries
+//!                ├── progress   (bars on a terminal, lines elsewhere)
+//!                ├── results    (what is written after an evaluation)
+//!                └── interrupt  (Ctrl-C)
+//! ```
 
-fn main() {}
+mod commands;
+mod interrupt;
+mod progress;
+mod results;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Train, judge and use classifiers of clothing images.
+#[derive(Parser)]
+#[command(version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Threads that compute; by default one a core
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tailor train                              train the default recipe on Fashion-MNIST
+  tailor train cnn-32-64 --set train.lr=3e-4
+  tailor evaluate runs/cnn-32-64-001
+  tailor predict runs/cnn-32-64-001 shoe.jpg photos/
+  tailor data preview --output preview.png";
+
+#[derive(Subcommand)]
+enum Command {
+    Train(commands::train::Args),
+    Evaluate(commands::evaluate::Args),
+    Predict(commands::predict::Args),
+    #[command(subcommand)]
+    Data(commands::data::Command),
+    Recipes(commands::recipes::Args),
+    Summary(commands::summary::Args),
+}
+
+/// What every command gets beside its own arguments.
+#[derive(Clone, Copy)]
+struct Context {
+    threads: usize,
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let context = Context { threads: cli.threads.map_or(cores, usize::from), quiet: cli.quiet };
+    match run(cli.command, context) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::say(format_args!("error: {error:#}"));
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command, context: Context) -> anyhow::Result<ExitCode> {
+    rayon::ThreadPoolBuilder::new().num_threads(context.threads).build_global()?;
+    match command {
+        Command::Train(args) => commands::train::run(args, context),
+        Command::Evaluate(args) => commands::evaluate::run(args, context),
+        Command::Predict(args) => commands::predict::run(args, context),
+        Command::Data(command) => commands::data::run(command, context),
+        Command::Recipes(args) => commands::recipes::run(args),
+        Command::Summary(args) => commands::summary::run(args),
+    }
+}
+
+/// Whether the error lies in what was asked, not in what became of it.
+fn is_usage(error: &anyhow::Error) -> bool {
+    use tailor_train::Error;
+    matches!(
+        error.downcast_ref(),
+        Some(Error::UnknownRecipe { .. } | Error::Recipe { .. } | Error::Exists(_))
+    ) || error.is::<commands::Usage>()
+}
+
+/// Whether the reader of our output has gone, as in `tailor … | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

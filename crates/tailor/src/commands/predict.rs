@@ -1,0 +1,295 @@
+//! `tailor predict`: what a model says about photographs.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use rayon::prelude::*;
+use tailor_data::preparation::{is_prepared, prepare, take_as_is};
+use tailor_data::{Dataset, OpenOptions, PathKind, Photo, Preparation, Source, kind_of, open_test, photo};
+use tailor_eval::Predictions;
+use tailor_nn::Device;
+use tailor_train::Model;
+use walkdir::WalkDir;
+
+use crate::Context;
+use crate::progress::say;
+
+/// Name the garment on photographs
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  tailor predict runs/cnn-32-64-001 shoe.jpg
+  tailor predict model.safetensors photos/ --top 1 --format csv > classes.csv
+  tailor predict model.safetensors shirt.png --show-input seen/
+
+A model of Fashion-MNIST sees a photograph after the preparation that made that data set: borders of
+the corners' color are trimmed, then it is made smaller, sharpened, centered, negated and grey. That
+works for one garment on a plain light background, not for worn clothes or busy scenes.")]
+pub struct Args {
+    /// A model file, or a run's folder
+    model: PathBuf,
+
+    /// Images, folders of images, or data sets (IDX, CSV)
+    #[arg(required = true, value_name = "IMAGE|FOLDER|DATASET")]
+    inputs: Vec<PathBuf>,
+
+    /// How many classes to print, the likeliest first
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    top: u16,
+
+    /// How to print; json is one object a line
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    /// How photographs are prepared [default: as the model's data was]
+    #[arg(long, value_enum)]
+    prepare: Option<PrepareArg>,
+
+    /// Write what the network sees of each image into this folder, as PNG
+    #[arg(long, value_name = "DIR")]
+    show_input: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PrepareArg {
+    /// Trim, shrink, sharpen, center, negate and turn grey, as Fashion-MNIST was made
+    FashionMnist,
+    /// Only resize
+    Resize,
+}
+
+/// Images that are in memory at the same time.
+const CHUNK: usize = 256;
+
+pub fn run(args: Args, _: Context) -> anyhow::Result<ExitCode> {
+    let model = Model::load(&args.model, &Device::flex())?;
+    if let Some(folder) = &args.show_input {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let preparation = match args.prepare {
+        None => model.info.preparation,
+        Some(PrepareArg::FashionMnist) => Preparation::FashionMnist,
+        Some(PrepareArg::Resize) => Preparation::Resize,
+    };
+    let mut predictor = Predictor {
+        printer: Printer::new(&model, &args)?,
+        model: &model,
+        preparation,
+        show_input: args.show_input.as_deref(),
+        failed: 0,
+        done: 0,
+    };
+    for input in &args.inputs {
+        predictor.predict(input)?;
+    }
+    match predictor.failed {
+        0 => Ok(ExitCode::SUCCESS),
+        failed => {
+            say(format_args!(
+                "error: {failed} of {} inputs could not be classified",
+                failed + predictor.done
+            ));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+struct Predictor<'a> {
+    model: &'a Model,
+    preparation: Preparation,
+    show_input: Option<&'a Path>,
+    printer: Printer,
+    failed: usize,
+    done: usize,
+}
+
+impl Predictor<'_> {
+    fn predict(&mut self, input: &Path) -> anyhow::Result<()> {
+        match kind_of(input) {
+            Ok(PathKind::Image) => self.predict_files(&[input.to_path_buf()]),
+            Ok(PathKind::ImageFolder | PathKind::ClassFolders) => self.predict_folder(input),
+            Ok(PathKind::Dataset) => match self.open_dataset(input) {
+                Ok(dataset) => self.predict_dataset(&dataset),
+                Err(error) => self.fail(&error),
+            },
+            Err(error) => self.fail(&error.into()),
+        }
+    }
+
+    /// Every image below a folder, in the order of names.
+    fn predict_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
+            match entry {
+                Ok(entry) if matches!(kind_of(entry.path()), Ok(PathKind::Image)) => {
+                    chunk.push(entry.into_path());
+                }
+                Ok(_) => {}
+                Err(error) => self.fail(&error.into())?,
+            }
+            if chunk.len() == CHUNK {
+                self.predict_files(&chunk)?;
+                chunk.clear();
+            }
+        }
+        self.predict_files(&chunk)
+    }
+
+    fn predict_files(&mut self, files: &[PathBuf]) -> anyhow::Result<()> {
+        let decoded: Vec<_> =
+            files.par_iter().map(|path| photo::decode(path).map(|photo| self.pixels(&photo))).collect();
+        let mut images = Vec::with_capacity(files.len());
+        for (path, pixels) in files.iter().zip(decoded) {
+            match pixels {
+                Ok(pixels) => images.push((path.display().to_string(), pixels)),
+                Err(error) => self.fail(&error.into())?,
+            }
+        }
+        self.predict_images(&images)
+    }
+
+    fn predict_dataset(&mut self, dataset: &Dataset) -> anyhow::Result<()> {
+        for start in (0..dataset.len()).step_by(CHUNK) {
+            let images: Vec<_> = (start..dataset.len().min(start + CHUNK))
+                .map(|i| (dataset.origin(i), dataset.image(i).to_vec()))
+                .collect();
+            self.predict_images(&images)?;
+        }
+        Ok(())
+    }
+
+    /// Classifies images of the network's shape and prints what it says.
+    fn predict_images(&mut self, images: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+        let info = &self.model.info;
+        let mut values = vec![0.0; images.len() * info.shape.len()];
+        for ((_, pixels), values) in images.iter().zip(values.chunks_exact_mut(info.shape.len())) {
+            info.normalization.apply(pixels, values);
+        }
+        let logits = self.model.network.logits(values);
+        // Nobody knows the labels; they are not looked at.
+        let predictions = Predictions::from_logits(info.class_names.clone(), vec![0; images.len()], &logits)?;
+        for (name, pixels) in images {
+            self.done += 1;
+            if let Some(folder) = self.show_input {
+                let stem = Path::new(name).file_stem().map_or("image".into(), |stem| stem.to_string_lossy());
+                let file =
+                    folder.join(format!("{:05}-{}.png", self.done, stem.replace(['/', '#', ' '], "-")));
+                photo::write_png(&file, pixels, info.shape)?;
+            }
+        }
+        let names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
+        self.printer.print(&names, &predictions)
+    }
+
+    /// What the network sees of a photograph. One that has its shape and has no more color is taken as it is.
+    fn pixels(&self, photo: &Photo) -> Vec<u8> {
+        let shape = self.model.info.shape;
+        match is_prepared(photo, shape) {
+            true => take_as_is(photo, shape.channels),
+            false => prepare(photo, shape, self.preparation),
+        }
+    }
+
+    fn open_dataset(&self, path: &Path) -> anyhow::Result<Dataset> {
+        let (dataset, _) = open_test(&Source::Path(path.into()), &OpenOptions::default())?;
+        let needed = self.model.info.shape;
+        anyhow::ensure!(
+            dataset.shape() == needed,
+            "{} holds images of {}, but the model takes {needed}",
+            path.display(),
+            dataset.shape()
+        );
+        Ok(dataset)
+    }
+
+    fn fail(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
+        say(format_args!("error: {error:#}"));
+        self.failed += 1;
+        Ok(())
+    }
+}
+
+/// Prints predictions chunk by chunk.
+struct Printer {
+    top: usize,
+    format: Format,
+}
+
+impl Printer {
+    fn new(model: &Model, args: &Args) -> anyhow::Result<Self> {
+        let printer =
+            Printer { top: usize::from(args.top).min(model.info.class_names.len()), format: args.format };
+        if printer.format == Format::Csv {
+            let columns = (1..=printer.top).flat_map(|k| [format!("class_{k}"), format!("probability_{k}")]);
+            write_csv(std::iter::once(std::iter::once("image".to_string()).chain(columns).collect()))?;
+        }
+        Ok(printer)
+    }
+
+    fn print(&self, names: &[&str], predictions: &Predictions) -> anyhow::Result<()> {
+        let rows = names.iter().enumerate().map(|(i, &name)| (name, self.likeliest(predictions, i)));
+        match self.format {
+            Format::Table => write_table(rows, names, predictions.class_names()),
+            Format::Json => write_json_lines(rows),
+            Format::Csv => write_csv(rows.map(|(name, classes)| {
+                let columns = classes.into_iter().flat_map(|(class, p)| [class.to_string(), p.to_string()]);
+                std::iter::once(name.to_string()).chain(columns).collect()
+            })),
+        }
+    }
+
+    fn likeliest<'a>(&self, predictions: &'a Predictions, i: usize) -> Vec<(&'a str, f64)> {
+        let named =
+            |(class, probability): (usize, f64)| (predictions.class_names()[class].as_str(), probability);
+        predictions.top(i, self.top).into_iter().map(named).collect()
+    }
+}
+
+fn write_table<'a>(
+    rows: impl Iterator<Item = (&'a str, Vec<(&'a str, f64)>)>,
+    names: &[&str],
+    class_names: &[String],
+) -> anyhow::Result<()> {
+    let names = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let classes = class_names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let mut out = std::io::stdout().lock();
+    for (name, likeliest) in rows {
+        write!(out, "{name:names$}")?;
+        for (class, probability) in likeliest {
+            write!(out, "   {class:classes$} {:>5.1} %", 100.0 * probability)?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn write_json_lines<'a>(rows: impl Iterator<Item = (&'a str, Vec<(&'a str, f64)>)>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (name, likeliest) in rows {
+        let predictions: Vec<_> = likeliest
+            .iter()
+            .map(|(class, p)| serde_json::json!({ "class": class, "probability": p }))
+            .collect();
+        writeln!(out, "{}", serde_json::json!({ "image": name, "predictions": predictions }))?;
+    }
+    Ok(())
+}
+
+fn write_csv(rows: impl Iterator<Item = Vec<String>>) -> anyhow::Result<()> {
+    let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    Ok(writer.flush()?)
+}

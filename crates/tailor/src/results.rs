@@ -1,0 +1,152 @@
+//! What is written and printed after a model was judged on a labeled part of the data.
+
+use std::io::Write;
+use std::path::Path;
+
+use tailor_data::Dataset;
+use tailor_eval::{Evaluation, History, Predictions, Timing, table};
+use tailor_report::{LayerRow, Picture, Pictures, RunReport, html, write_plots};
+use tailor_train::Model;
+use tailor_train::run::{files, replace_file};
+
+/// A model's judgment on one part of a data set.
+pub struct Judged<'a> {
+    model: &'a Model,
+    images: &'a Dataset,
+    /// test, validation or training.
+    part: &'a str,
+    data_name: &'a str,
+    history: History,
+    predictions: Predictions,
+    evaluation: Evaluation,
+    timing: Timing,
+}
+
+impl<'a> Judged<'a> {
+    /// Lets the model predict every image.
+    pub fn new(
+        model: &'a Model,
+        images: &'a Dataset,
+        part: &'a str,
+        data_name: &'a str,
+        history: History,
+    ) -> anyhow::Result<Self> {
+        let (predictions, timing) = model.predict(images)?;
+        let evaluation = Evaluation::of(&predictions)?;
+        Ok(Judged { model, images, part, data_name, history, predictions, evaluation, timing })
+    }
+
+    /// Writes evaluation.json, predictions.csv, plots and report.html into a folder.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let mut predictions = Vec::new();
+        self.predictions.write_csv(&mut predictions)?;
+        replace_file(&folder.join(files::PREDICTIONS), &predictions)?;
+        write_plots(folder, &self.evaluation, &self.history, self.kept_epoch())?;
+        replace_file(&folder.join(files::REPORT), self.page()?.as_bytes())?;
+        // Last: where it is, the others are too.
+        replace_file(&folder.join(files::EVALUATION), &self.json()?)?;
+        Ok(())
+    }
+
+    /// Prints the tables, and where the page is.
+    pub fn print(&self, quiet: bool, page: Option<&Path>) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{} on the {} part of {}:", self.model.info.recipe.name, self.part, self.data_name)?;
+        writeln!(out, "{}", table(&self.evaluation))?;
+        if !quiet {
+            writeln!(out, "{:.0} images/s", self.timing.images_per_second())?;
+            match page {
+                Some(page) => writeln!(out, "report: {}", page.display())?,
+                None => writeln!(out, "for a page with pictures: --output DIR")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what evaluation.json holds.
+    pub fn print_json(&self) -> anyhow::Result<()> {
+        Ok(std::io::stdout().lock().write_all(&self.json()?)?)
+    }
+
+    fn json(&self) -> anyhow::Result<Vec<u8>> {
+        let mut json = Vec::new();
+        self.evaluation.write_json(&mut json)?;
+        Ok(json)
+    }
+
+    fn page(&self) -> anyhow::Result<String> {
+        let info = &self.model.info;
+        let layers = self
+            .model
+            .network
+            .summary()
+            .rows
+            .into_iter()
+            .map(|row| LayerRow {
+                name: format!("{} · {}", row.name, row.layer),
+                output_shape: row.output.to_string(),
+                parameters: row.trainable + row.statistics,
+            })
+            .collect();
+        let settings = info.recipe.to_toml();
+        let report = RunReport {
+            title: &info.recipe.name,
+            description: &info.recipe.description,
+            data_name: &format!("{}, {} part", self.data_name, self.part),
+            evaluation: &self.evaluation,
+            predictions: &self.predictions,
+            history: &self.history,
+            kept_epoch: self.kept_epoch(),
+            pictures: &DatasetPictures(self.images),
+            layers,
+            settings: &settings,
+            facts: self.facts(),
+            reproduce: &self.reproduce(),
+        };
+        Ok(html(&report)?)
+    }
+
+    fn kept_epoch(&self) -> Option<usize> {
+        self.model.info.validation.map(|kept| kept.epoch)
+    }
+
+    fn facts(&self) -> Vec<(String, String)> {
+        let info = &self.model.info;
+        let mut facts = vec![("tailor".to_string(), env!("CARGO_PKG_VERSION").to_string())];
+        let mut add = |name: &str, value: String| facts.push((name.to_string(), value));
+        add("Seed", info.recipe.train.seed.to_string());
+        add("Parameters", self.model.network.summary().parameters().to_string());
+        if let Some(kept) = info.validation {
+            add("Kept epoch", format!("{} of {}", kept.epoch, self.history.0.len().max(kept.epoch)));
+            add("Validation accuracy", format!("{:.2} %", 100.0 * kept.accuracy));
+        }
+        if !self.history.0.is_empty() {
+            let seconds: f64 = self.history.0.iter().map(|epoch| epoch.seconds).sum();
+            add("Training time", format!("{seconds:.1} s"));
+            let images_per_second: f64 = self.history.0.iter().map(|epoch| epoch.images_per_second).sum();
+            add("Training speed", format!("{:.0} images/s", images_per_second / self.history.0.len() as f64));
+        }
+        add("Evaluation speed", format!("{:.0} images/s", self.timing.images_per_second()));
+        facts
+    }
+
+    fn reproduce(&self) -> String {
+        "tailor train recipe.toml    # the recipe above, saved as a file\n\
+         tailor evaluate model.safetensors"
+            .to_string()
+    }
+}
+
+struct DatasetPictures<'a>(&'a Dataset);
+
+impl Pictures for DatasetPictures<'_> {
+    fn picture(&self, i: usize) -> Picture {
+        let shape = self.0.shape();
+        Picture::new(shape.width, shape.height, shape.channels, self.0.image(i).to_vec())
+            .expect("a data set holds whole images")
+    }
+
+    fn origin(&self, i: usize) -> Option<String> {
+        Some(self.0.origin(i))
+    }
+}
