@@ -71,6 +71,12 @@ impl<'a> OutputGradient<'a> {
         self.block.unit() == Some(Unit::MaxWindow)
     }
 
+    /// Without a pool: the image's `dy` and `y`, for whoever goes through the activation on the way.
+    pub fn unpooled(&self, image: usize) -> Option<(&'a [f32], &'a [f32])> {
+        let range = image * self.y_len()..(image + 1) * self.y_len();
+        self.block.pool.is_none().then(|| (&self.dy[range.clone()], &self.y[range]))
+    }
+
     /// Floats of an image of `y`.
     fn y_len(&self) -> usize {
         self.y.len() / self.block.convolution.batch.max(1)

@@ -7,11 +7,13 @@
 use super::backward::{OutputGradient, Scratch, parts};
 use super::window::Window;
 use super::{ConvBlock, ConvGradient, Padding};
+use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::pointer::MutPointer;
 use crate::simd::{Isa, Kernel, Simd, unrolled};
 use crate::team;
+use crate::tile::DEAD;
 
 /// Where in a pooling window a gradient may go.
 const PLACES: usize = 4;
@@ -44,15 +46,19 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
                 window.copy(x, 0, conv.in_channels, &mut copy);
                 x = &copy;
             }
-            let (dz, index) = if windowed {
-                let (dz, index) = outputs.windows(image, &mut scratch);
-                (dz, Some(index))
-            } else {
-                (outputs.dense(image, &mut scratch), None)
+            let (dz, y, index) = match outputs.unpooled(image) {
+                Some((dy, y)) => (dy, Some(y), None),
+                None if windowed => {
+                    let (dz, index) = outputs.windows(image, &mut scratch);
+                    (dz, None, Some(index))
+                }
+                None => (outputs.dense(image, &mut scratch), None, None),
             };
             isa.run(Taps {
                 x,
                 dz,
+                y,
+                activation: block.activation,
                 index,
                 extent: [rows / size, columns / size],
                 step: [size * down, size * right],
@@ -83,8 +89,11 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
 struct Taps<'a> {
     /// One (padded) image.
     x: &'a [f32],
-    /// `[extent, channels]`, and for windows which of their four places each goes to.
+    /// `[extent, channels]`: gradients before the activation, or after it where the outputs `y` are given.
     dz: &'a [f32],
+    y: Option<&'a [f32]>,
+    activation: Activation,
+    /// For windows which of their four places each gradient goes to.
     index: Option<&'a [u8]>,
     /// Rows and columns of outputs (or windows), and how far apart their inputs begin.
     extent: [usize; 2],
@@ -115,6 +124,7 @@ impl Kernel for Taps<'_> {
             + self.run;
         assert!(last <= self.x.len(), "the last tap of the last output lies in the image");
         assert!(self.dz.len() >= rows * columns * self.channels);
+        assert!(self.y.is_none_or(|y| y.len() >= self.dz.len()));
         assert!(self.index.is_none_or(|index| index.len() >= rows * columns * self.channels));
         assert!(self.sums.len() == (self.kernel_rows * self.run + 1) * self.channels);
         let two = S::REGISTERS >= 32;
@@ -123,10 +133,11 @@ impl Kernel for Taps<'_> {
             let left = self.channels - channel;
             // SAFETY: the assertions above bound every access; channels beyond the last are masked.
             channel += unsafe {
-                if two && left > S::LANES {
-                    self.channels::<S, 2>(s, channel)
-                } else {
-                    self.channels::<S, 1>(s, channel)
+                match (self.index.is_some(), two && left > S::LANES) {
+                    (true, true) => self.channels::<S, 2, true>(s, channel),
+                    (true, false) => self.channels::<S, 1, true>(s, channel),
+                    (false, true) => self.channels::<S, 2, false>(s, channel),
+                    (false, false) => self.channels::<S, 1, false>(s, channel),
                 }
             };
         }
@@ -136,26 +147,32 @@ impl Kernel for Taps<'_> {
 impl Taps<'_> {
     /// All taps for `V` vectors of channels; returns how many channels those are.
     #[inline(always)]
-    unsafe fn channels<S: Simd, const V: usize>(&self, s: S, channel: usize) -> usize {
+    unsafe fn channels<S: Simd, const V: usize, const WINDOWED: bool>(&self, s: S, channel: usize) -> usize {
         let taps = self.kernel_rows * self.run;
-        let mut tap = 0;
+        // The bias comes along with the first block of taps.
+        // SAFETY: as the caller's; `tap` and the taps that follow exist.
+        let mut tap = unsafe {
+            match taps {
+                9.. => self.block::<S, V, 9, WINDOWED, true>(s, channel, 0),
+                3.. => self.block::<S, V, 3, WINDOWED, true>(s, channel, 0),
+                _ => self.block::<S, V, 1, WINDOWED, true>(s, channel, 0),
+            }
+        };
         while tap < taps {
-            // SAFETY: as the caller's; `tap` and the taps that follow exist.
+            // SAFETY: as above.
             tap += unsafe {
                 match taps - tap {
-                    9.. => self.block::<S, V, 9>(s, channel, tap),
-                    3.. => self.block::<S, V, 3>(s, channel, tap),
-                    _ => self.block::<S, V, 1>(s, channel, tap),
+                    9.. => self.block::<S, V, 9, WINDOWED, false>(s, channel, tap),
+                    3.. => self.block::<S, V, 3, WINDOWED, false>(s, channel, tap),
+                    _ => self.block::<S, V, 1, WINDOWED, false>(s, channel, tap),
                 }
             };
         }
-        // SAFETY: as the caller's.
-        unsafe { self.bias::<S, V>(s, channel) };
         V * S::LANES
     }
 
     #[inline(always)]
-    unsafe fn block<S: Simd, const V: usize, const T: usize>(
+    unsafe fn block<S: Simd, const V: usize, const T: usize, const WINDOWED: bool, const BIAS: bool>(
         &self,
         s: S,
         channel: usize,
@@ -168,6 +185,7 @@ impl Taps<'_> {
         }
         let live = self.live::<S, V>(channel);
         let mut sums = [[s.splat(0.); V]; T];
+        let mut bias = [s.splat(0.); V];
         // SAFETY: as the caller's.
         unsafe {
             for row in 0..self.extent[0] {
@@ -178,7 +196,30 @@ impl Taps<'_> {
                     for v in 0..V {
                         dz[v] = s.load_n(self.dz.as_ptr().add(at + v * S::LANES), live[v]);
                     }
-                    let Some(index) = self.index else {
+                    if let Some(y) = self.y
+                        && !WINDOWED
+                    {
+                        for v in 0..V {
+                            let y = s.load_n(y.as_ptr().add(at + v * S::LANES), live[v]);
+                            dz[v] = self.activation.gradient(s, y, dz[v]);
+                        }
+                    }
+                    let mut code = [s.splat_i(0); V];
+                    if let Some(index) = self.index
+                        && WINDOWED
+                    {
+                        let dead = s.splat_i(i32::from(DEAD));
+                        for v in 0..V {
+                            code[v] = s.load_bytes(index.as_ptr().add(at + v * S::LANES), live[v]);
+                            dz[v] = s.select(s.gt_i(dead, code[v]), dz[v], s.splat(0.));
+                        }
+                    }
+                    if BIAS {
+                        for v in 0..V {
+                            bias[v] = s.add(bias[v], dz[v]);
+                        }
+                    }
+                    if !WINDOWED {
                         for t in 0..T {
                             let x = s.splat(*x.add(offsets[t]));
                             for v in 0..V {
@@ -186,10 +227,6 @@ impl Taps<'_> {
                             }
                         }
                         continue;
-                    };
-                    let mut code = [s.splat_i(0); V];
-                    for v in 0..V {
-                        code[v] = s.load_bytes(index.as_ptr().add(at + v * S::LANES), live[v]);
                     }
                     unrolled!(place < PLACES, {
                         let x = x.add(self.places[place]);
@@ -207,30 +244,11 @@ impl Taps<'_> {
                 }
             }
             unrolled!(t < T, { self.add_to(s, (tap + t) * self.channels + channel, live, sums[t]) });
+            if BIAS {
+                self.add_to(s, self.kernel_rows * self.run * self.channels + channel, live, bias);
+            }
         }
         T
-    }
-
-    /// The bias: the sum of all gradients that are alive.
-    #[inline(always)]
-    unsafe fn bias<S: Simd, const V: usize>(&self, s: S, channel: usize) {
-        let live = self.live::<S, V>(channel);
-        let mut sums = [s.splat(0.); V];
-        // SAFETY: as the caller's.
-        unsafe {
-            for output in 0..self.extent[0] * self.extent[1] {
-                for v in 0..V {
-                    let at = output * self.channels + channel + v * S::LANES;
-                    let mut dz = s.load_n(self.dz.as_ptr().add(at), live[v]);
-                    if let Some(index) = self.index {
-                        let code = s.load_bytes(index.as_ptr().add(at), live[v]);
-                        dz = s.select(s.gt_i(s.splat_i(i32::from(crate::tile::DEAD)), code), dz, s.splat(0.));
-                    }
-                    sums[v] = s.add(sums[v], dz);
-                }
-            }
-            self.add_to(s, self.kernel_rows * self.run * self.channels + channel, live, sums);
-        }
     }
 
     /// How many lanes of each vector are channels.

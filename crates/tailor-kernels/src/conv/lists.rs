@@ -37,9 +37,10 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     let plan = Plan::new(conv, isa);
     let dense = (gradient.dx.is_some() && Turned::pays(block, gradient.y))
         .then(|| Turned::new(conv, isa, gradient.weights));
+    let mut room = AlignedBuffer::default();
     let weights = match gradient.dx {
-        Some(_) if dense.is_none() => plan.pack(gradient.weights),
-        _ => AlignedBuffer::new(0),
+        Some(_) if dense.is_none() => plan.pack(gradient.weights, &mut room),
+        _ => &[],
     };
     let dx = gradient.dx.map(MutPointer::new);
 
@@ -51,7 +52,7 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(plan.weights_len());
-        let mut worker = Worker::new(&plan, outputs, gradient.x, &weights, dw, db, dx, dense.as_ref());
+        let mut worker = Worker::new(&plan, outputs, gradient.x, weights, dw, db, dx, dense.as_ref());
         worker.images(team::part_of(conv.batch, part, parts));
     });
     let (first, others) = sums.split_at_mut(sums_len);

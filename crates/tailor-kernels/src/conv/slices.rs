@@ -5,8 +5,11 @@ use super::{Convolution, Padding};
 use crate::buffer::AlignedBuffer;
 use crate::simd::Isa;
 
-/// Bytes of a slice that one band may touch: three quarters of a first-level cache of 32 KiB.
-const BAND_BYTES: usize = 24 << 10;
+/// Bytes of a slice that one band may touch: most of a first-level cache of 32 KiB.
+const BAND_BYTES: usize = 26 << 10;
+
+/// Images of which this many fit a band are not worth cutting up.
+const SMALL_IMAGES: usize = 3;
 
 /// Floats in a kernel row of a slice, about: six vectors of 16.
 const ROW_FLOATS: usize = 96;
@@ -33,7 +36,9 @@ impl<'a> Plan<'a> {
     pub fn new(conv: &'a Convolution, isa: Isa) -> Self {
         let channels = conv.group_inputs();
         let widest = (ROW_FLOATS / conv.kernel[1]).next_multiple_of(16).max(16);
-        let slices = channels.div_ceil(widest);
+        let image_bytes = conv.padded_height() * conv.padded_width() * channels * size_of::<f32>();
+        let small = SMALL_IMAGES * image_bytes <= BAND_BYTES;
+        let slices = if small { 1 } else { channels.div_ceil(widest) };
         let window = Window::new(conv, channels.div_ceil(slices));
         let row = (conv.kernel[1] * window.channels).next_multiple_of(isa.lanes());
         Self { conv, isa, slices, window, row, images: 1, band: 1, extent: [0; 2], step: [0; 2] }
@@ -73,12 +78,14 @@ impl<'a> Plan<'a> {
         begins
     }
 
+    /// Whether the weights of the only slice lie as in OHWI.
+    fn is_whole(&self) -> bool {
+        self.slices == 1 && self.conv.groups == 1 && self.row == self.conv.kernel[1] * self.window.channels
+    }
+
     /// Whether the input itself can be read as the only slice.
     pub fn is_direct(&self) -> bool {
-        self.slices == 1
-            && self.conv.groups == 1
-            && self.conv.padding == Padding::default()
-            && self.row == self.conv.kernel[1] * self.window.channels
+        self.is_whole() && self.conv.padding == Padding::default()
     }
 
     /// Channels of a slice that exist.
@@ -115,15 +122,21 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// OHWI to slices; floats that stand for no weight are zero.
-    pub fn pack(&self, weights: &[f32]) -> AlignedBuffer {
-        let mut packed = AlignedBuffer::zeroed(self.weights_len());
-        self.for_each_run(|from, to, len| packed[to..to + len].copy_from_slice(&weights[from..from + len]));
-        packed
+    /// OHWI to slices, in `room` where they differ; floats that stand for no weight are zero.
+    pub fn pack<'w>(&self, weights: &'w [f32], room: &'w mut AlignedBuffer) -> &'w [f32] {
+        if self.is_whole() {
+            return weights;
+        }
+        *room = AlignedBuffer::zeroed(self.weights_len());
+        self.for_each_run(|from, to, len| room[to..to + len].copy_from_slice(&weights[from..from + len]));
+        room
     }
 
     /// Slices to OHWI.
     pub fn unpack(&self, packed: &[f32], weights: &mut [f32]) {
+        if self.is_whole() {
+            return weights.copy_from_slice(&packed[..weights.len()]);
+        }
         self.for_each_run(|to, from, len| weights[to..to + len].copy_from_slice(&packed[from..from + len]));
     }
 
