@@ -9,6 +9,8 @@
 //!           dw [In, Out]  columns of x, reduction N,   panels of dz  by rows
 //! ```
 
+use std::ops::Range;
+
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
@@ -18,8 +20,8 @@ use crate::simd::Isa;
 use crate::team;
 use crate::tile::{Layout, Tiles, Unit};
 
-/// Multiply-adds that are not worth another thread.
-const WORTH_SPLITTING: usize = 200_000;
+/// Multiply-adds that are not worth another thread: operands have to cross from core to core.
+const WORTH_SPLITTING: usize = 500_000;
 
 /// A dense layer over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,12 +62,20 @@ pub struct DenseGradient<'a> {
 impl Dense {
     /// Packs weights `[In, Out]` and a bias `[Out]`.
     pub fn pack(&self, weights: &[f32], bias: Option<&[f32]>) -> PackedDense {
-        let Self { inputs, outputs, .. } = *self;
-        assert_eq!(weights.len(), inputs * outputs, "weights are [In, Out]");
-        assert!(bias.is_none_or(|bias| bias.len() == outputs), "the bias is [Out]");
-        PackedDense(Panels::from_rows(Isa::current(), weights, outputs, inputs, bias, |input| {
-            input * outputs
-        }))
+        self.check(weights, bias);
+        PackedDense(self.panels(Isa::current(), weights, bias, 0..self.outputs))
+    }
+
+    /// The panels of some outputs.
+    fn panels(&self, isa: Isa, weights: &[f32], bias: Option<&[f32]>, outputs: Range<usize>) -> Panels {
+        let bias = bias.map(|bias| &bias[outputs.clone()]);
+        let row_start = |input| input * self.outputs + outputs.start;
+        Panels::from_rows(isa, weights, outputs.len(), self.inputs, bias, row_start)
+    }
+
+    fn check(&self, weights: &[f32], bias: Option<&[f32]>) {
+        assert_eq!(weights.len(), self.inputs * self.outputs, "weights are [In, Out]");
+        assert!(bias.is_none_or(|bias| bias.len() == self.outputs), "the bias is [Out]");
     }
 
     /// `y = activation(x · w + b)` with packed weights.
@@ -78,7 +88,13 @@ impl Dense {
 
     /// `y = activation(x · w + b)`
     pub fn forward(&self, x: &[f32], weights: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-        self.infer(&self.pack(weights, bias), x, y);
+        let Self { batch, inputs, outputs, activation } = *self;
+        self.check(weights, bias);
+        assert_eq!(x.len(), batch * inputs, "x is [N, In]");
+        assert_eq!(y.len(), batch * outputs, "y is [N, Out]");
+        let isa = Isa::current();
+        let layout = Layout::matrix(batch, inputs, inputs, 1);
+        pack_and_multiply(isa, layout, x, activation, y, |outputs| self.panels(isa, weights, bias, outputs));
     }
 
     /// The gradients of [`Dense::forward`].
@@ -110,8 +126,11 @@ impl Dense {
         product(&gradients, Layout::matrix(inputs, 1, batch, inputs), x, Activation::Identity, dw);
         if let Some(dx) = dx {
             assert_eq!(dx.len(), x.len(), "dx is as long as x");
-            let transposed = Panels::from_channels(isa, weights, inputs, outputs, None);
-            product(&transposed, Layout::matrix(batch, outputs, outputs, 1), dz, Activation::Identity, dx);
+            let layout = Layout::matrix(batch, outputs, outputs, 1);
+            pack_and_multiply(isa, layout, dz, Activation::Identity, dx, |rows| {
+                let weights = &weights[rows.start * outputs..rows.end * outputs];
+                Panels::from_channels(isa, weights, rows.len(), outputs, None)
+            });
         }
     }
 }
@@ -119,35 +138,87 @@ impl Dense {
 /// `c [rows, channels] = activation(a [rows, reduction] · panels + bias)`, split over the team by rows where
 /// there are many, else by blocks of channels.
 fn product(panels: &Panels, layout: Layout, a: &[f32], activation: Activation, c: &mut [f32]) {
-    let (rows, channels) = (layout.columns, panels.channels());
+    let (rows, channels, blocks) = (layout.columns, panels.channels(), panels.blocks());
     assert_eq!(c.len(), rows * channels, "the result is [rows, channels]");
-    if rows == 0 || layout.run == 0 {
-        return c.fill(0.); // no rows, or a sum over an empty batch
-    }
-    let last = (rows - 1) * layout.column_step + (layout.run - 1) * layout.run_step;
-    assert!(last < a.len(), "the matrix is as large as the layout says");
-    let (a, c) = (ConstPointer::new(a), MutPointer::new(c));
-    let part = |units: std::ops::Range<usize>, blocks: std::ops::Range<usize>| {
-        panels.isa().run(Tiles {
-            layout,
-            unit: Unit::Pixel,
-            input: a.at(0),
-            first_unit: units.start,
-            units: units.len(),
-            panels,
-            blocks,
-            activation,
-            output: c.at(units.start * channels),
-            output_step: channels,
-            index: std::ptr::null_mut(),
-        });
+    let product = Product { layout, a: checked(&layout, a), activation, output_step: channels };
+    let c = MutPointer::new(c);
+    let part = |rows: Range<usize>, blocks: Range<usize>| {
+        let output = c.at(rows.start * channels);
+        // SAFETY: parts are rows or columns of `c`, which has room for all of them, and do not overlap.
+        unsafe { product.run(panels, rows, blocks, output) }
     };
-    let blocks = panels.blocks();
     if rows * channels * layout.run < WORTH_SPLITTING {
-        part(0..rows, 0..blocks);
-    } else if blocks.is_multiple_of(team::threads()) || rows < 12 * team::threads() {
+        part(0..rows, 0..blocks)
+    } else if rows < 12 * team::threads() {
         team::split(blocks, |_, blocks| part(0..rows, blocks));
     } else {
-        team::split(rows, |_, units| part(units, 0..blocks));
+        team::split(rows, |_, rows| part(rows, 0..blocks));
+    }
+}
+
+/// As [`product`], with panels that are used once: `pack` makes those of some channels. Each thread packs what it
+/// multiplies with; what others had packed would have to cross from core to core.
+fn pack_and_multiply(
+    isa: Isa,
+    layout: Layout,
+    a: &[f32],
+    activation: Activation,
+    c: &mut [f32],
+    pack: impl Fn(Range<usize>) -> Panels + Sync,
+) {
+    let rows = layout.columns;
+    let channels = c.len().checked_div(rows).unwrap_or(0);
+    let blocks = channels.div_ceil(2 * isa.lanes());
+    if c.len() * layout.run < WORTH_SPLITTING || blocks < team::threads() {
+        if channels > 0 {
+            product(&pack(0..channels), layout, a, activation, c);
+        }
+        return;
+    }
+    let product = Product { layout, a: checked(&layout, a), activation, output_step: channels };
+    let c = MutPointer::new(c);
+    team::split(blocks, |_, blocks| {
+        let first = blocks.start * 2 * isa.lanes();
+        let panels = pack(first..channels.min(blocks.end * 2 * isa.lanes()));
+        // SAFETY: parts are columns of `c`, which has room for all of them, and do not overlap.
+        unsafe { product.run(&panels, 0..rows, 0..panels.blocks(), c.at(first)) };
+    });
+}
+
+/// The matrix, if it is as large as the layout says.
+fn checked<'a>(layout: &Layout, a: &'a [f32]) -> ConstPointer<'a, f32> {
+    if layout.columns > 0 && layout.run > 0 {
+        let last = (layout.columns - 1) * layout.column_step + (layout.run - 1) * layout.run_step;
+        assert!(last < a.len(), "the matrix is as large as the layout says");
+    }
+    ConstPointer::new(a)
+}
+
+struct Product<'a> {
+    layout: Layout,
+    a: ConstPointer<'a, f32>,
+    activation: Activation,
+    output_step: usize,
+}
+
+impl Product<'_> {
+    /// Some rows and blocks of channels; `output` is the first row's channel 0.
+    ///
+    /// # Safety
+    /// All of them can be written there, and nobody else accesses them.
+    unsafe fn run(&self, panels: &Panels, rows: Range<usize>, blocks: Range<usize>, output: *mut f32) {
+        panels.isa().run(Tiles {
+            layout: self.layout,
+            unit: Unit::Pixel,
+            input: self.a.at(0),
+            first_unit: rows.start,
+            units: rows.len(),
+            panels,
+            blocks,
+            activation: self.activation,
+            output,
+            output_step: self.output_step,
+            index: std::ptr::null_mut(),
+        });
     }
 }

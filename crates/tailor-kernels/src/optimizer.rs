@@ -12,8 +12,9 @@ use crate::pointer::{ConstPointer, MutPointer};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::team;
 
-/// Elements below which another thread is not worth waking.
-const WORTH_SPLITTING: usize = 16 << 10;
+/// Elements below which one thread is faster: gradients come from the caches of other cores and the new values go
+/// back there, and it takes many elements to make up for that.
+const WORTH_SPLITTING: usize = 256 << 10;
 
 /// An update rule and its constants, apart from the learning rate, which schedules change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,8 +76,8 @@ impl Optimizer {
     }
 }
 
-/// One tensor's parameters, gradient and state, borrowed for a step.
-#[derive(Clone, Copy)]
+/// One tensor's parameters, gradient and state, borrowed for a step. No copy of it can be made: threads rely on
+/// slots being disjoint.
 pub struct Slot<'a> {
     len: usize,
     values: MutPointer<'a, f32>,
@@ -121,7 +122,7 @@ fn run<R: Rule>(slots: &[Slot], rule: R, states: usize) {
             let end = start + slot.len;
             let (from, to) = (range.start.max(start), range.end.min(end));
             if from < to {
-                isa.run(Update { rule, slot: *slot, range: from - start..to - start, states });
+                isa.run(Update { rule, slot, range: from - start..to - start, states });
             }
             start = end;
         }
@@ -131,7 +132,7 @@ fn run<R: Rule>(slots: &[Slot], rule: R, states: usize) {
 
 struct Update<'a, R> {
     rule: R,
-    slot: Slot<'a>,
+    slot: &'a Slot<'a>,
     range: std::ops::Range<usize>,
     states: usize,
 }

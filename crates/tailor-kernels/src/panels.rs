@@ -112,6 +112,11 @@ impl Panels {
         self.channels
     }
 
+    /// Products summed up in one output.
+    pub fn reduction(&self) -> usize {
+        self.reduction
+    }
+
     pub fn blocks(&self) -> usize {
         self.channels.div_ceil(2 * self.isa.lanes())
     }

@@ -92,6 +92,11 @@ impl Kernel for Tiles<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        assert_eq!(
+            self.layout.kernel_rows * self.layout.run,
+            self.panels.reduction(),
+            "the panels fit the layout"
+        );
         for block in self.blocks.clone() {
             // SAFETY: whoever made `Tiles` vouches for the pointers.
             unsafe {

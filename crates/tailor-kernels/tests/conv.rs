@@ -229,7 +229,6 @@ fn any_block() -> impl Strategy<Value = ConvBlock> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
     #[test]
     fn any_shape(block in any_block(), seed: u64) {
         check(&block, seed);

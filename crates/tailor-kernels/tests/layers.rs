@@ -73,7 +73,6 @@ fn dense_layers_of_the_reference_systems() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn dense_of_any_shape(batch in 1..70usize, inputs in 1..90usize, outputs in 1..90usize, a in 0..4usize, seed: u64) {

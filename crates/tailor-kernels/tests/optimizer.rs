@@ -108,7 +108,6 @@ fn adams_first_step_is_the_learning_rate() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
     #[test]
     fn any_tensors(kind in 0..KINDS.len(), lengths in prop::collection::vec(0..200usize, 1..6), seed: u64) {
         check(KINDS[kind], &lengths, seed);

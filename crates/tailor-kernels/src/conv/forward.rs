@@ -32,6 +32,19 @@ pub(super) fn run(
         None => (&mut [][..], &mut [][..]),
     };
     let panels = filter.panels();
+    if conv.is_depthwise() {
+        assert!(matches!(filter.kind, FilterKind::Depthwise(_)), "the filter was packed for this block");
+    } else {
+        assert_eq!(panels.len(), conv.groups, "the filter was packed for this block");
+        for panels in panels {
+            let shape = (panels.channels(), panels.reduction());
+            assert_eq!(
+                shape,
+                (conv.group_outputs(), conv.reduction()),
+                "the filter was packed for this block"
+            );
+        }
+    }
     if let Some(unit) = block.unit()
         && !panels.is_empty()
     {

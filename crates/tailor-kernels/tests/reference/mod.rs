@@ -35,10 +35,11 @@ pub fn everywhere<R: PartialEq>(mut f: impl FnMut() -> R, mut check: impl FnMut(
     }
 }
 
-/// Asserts that values agree, relative to the largest of them.
+/// Asserts that values agree, relative to the largest of them; or to 0.1, as what is summed up is about 1 and may
+/// cancel.
 pub fn assert_close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(actual.len(), expected.len(), "{what}: length");
-    let scale = expected.iter().fold(1e-6, |m: f64, v| m.max(v.abs()));
+    let scale = expected.iter().fold(0.1, |m: f64, v| m.max(v.abs()));
     for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
         let error = (f64::from(a) - e).abs() / scale;
         assert!(error <= tolerance, "{what}[{i}]: {a} instead of {e} (error {error:.1e} of {scale:.2e})");
