@@ -295,6 +295,19 @@ impl Padding {
     }
 }
 
+impl Activation {
+    /// The same for our kernels.
+    pub(crate) fn kernel(self) -> tailor_kernels::activation::Activation {
+        use tailor_kernels::activation::Activation as Kernel;
+        match self {
+            Activation::Relu => Kernel::Relu,
+            Activation::Relu6 => Kernel::Relu6,
+            Activation::Tanh => Kernel::Tanh,
+            Activation::None => Kernel::Identity,
+        }
+    }
+}
+
 impl Shape {
     /// Values of one image.
     pub fn len(self) -> usize {

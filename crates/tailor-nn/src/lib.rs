@@ -19,6 +19,8 @@ pub mod init;
 pub mod layers;
 pub mod loss;
 mod network;
+mod ops;
+mod predictor;
 mod summary;
 pub mod weights;
 
@@ -26,4 +28,6 @@ pub use burn::tensor::Device;
 pub use error::{Error, Result};
 pub use layers::host_values;
 pub use network::Network;
+pub use ops::{on_kernels, optimizer::Trainable};
+pub use predictor::Predictor;
 pub use summary::{Summary, SummaryRow};

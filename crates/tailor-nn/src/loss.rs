@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 
+use crate::ops::{self, on_kernels};
+
 /// Targets as distributions over the classes, `[N, K]`: `1 − smoothing` on the label, and `smoothing` spread
 /// evenly over all K classes (Szegedy et al. 2016, section 7; PyTorch's `label_smoothing`).
 ///
@@ -18,6 +20,9 @@ pub fn smoothed_targets(labels: &[u16], classes: usize, smoothing: f64, device: 
 
 /// Mean over the batch of −Σ target · ln softmax(logits), in nats; both are `[N, K]`.
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    if on_kernels(&logits.device()) {
+        return ops::cross_entropy(logits, targets);
+    }
     let [images, _] = logits.dims();
     (targets * log_softmax(logits, 1)).sum().div_scalar(-(images as f64))
 }

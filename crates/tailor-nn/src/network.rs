@@ -6,16 +6,18 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use crate::Result;
 use crate::architecture::{Architecture, LayerKind, PlannedLayer, Shape};
 use crate::init::Initializer;
-use crate::layers::{Activations, Layer, Pass, host_values};
+use crate::layers::{Activations, Layer, Pass};
+use crate::ops::optimizer::{Trainable, update_in_place};
+use crate::predictor::Predictor;
 use crate::summary::{Summary, SummaryRow};
 use crate::weights::{NamedTensor, WeightSource};
 
 /// A feed-forward classifier from images `[N, H, W, C]` to logits `[N, K]`.
 #[derive(Module, Debug)]
 pub struct Network {
-    layers: Vec<Layer>,
+    pub(crate) layers: Vec<Layer>,
     #[module(skip)]
-    plan: Vec<PlannedLayer>,
+    pub(crate) plan: Vec<PlannedLayer>,
 }
 
 impl Network {
@@ -48,14 +50,29 @@ impl Network {
     /// # Panics
     /// If the images are not of the shape that the network was built for.
     pub fn forward(&self, images: Tensor<4>, pass: Pass) -> Tensor<2> {
-        let output = self
-            .layers
-            .iter()
-            .fold(Activations::Image(images), |activations, layer| layer.forward(activations, pass));
-        match output {
+        let mut activations = Activations::Image(images);
+        let mut layers = self.layers.iter().peekable();
+        while let Some(layer) = layers.next() {
+            activations = match (layer, activations, layers.peek()) {
+                (Layer::Conv(conv), Activations::Image(x), Some(Layer::Pool(pool))) => {
+                    layers.next();
+                    Activations::Image(conv.forward_pooled(x, pool))
+                }
+                (layer, activations, _) => layer.forward(activations, pass),
+            };
+        }
+        match activations {
             Activations::Features(logits) => logits,
             Activations::Image(_) => unreachable!("a plan ends in a dense layer"),
         }
+    }
+
+    /// Lets `update` change all trainable tensors in place, in one pass.
+    ///
+    /// # Panics
+    /// If the network is not on a device of our kernels; see [`crate::on_kernels`].
+    pub fn update_in_place(self, gradients: &Gradients, update: impl FnOnce(Vec<Trainable>)) -> Self {
+        update_in_place(self, gradients, update)
     }
 
     /// Replaces each trainable tensor by what `update` makes of it and its gradient, both as flat vectors.
@@ -159,13 +176,14 @@ impl Network {
         Summary { input: self.plan[0].input, rows }
     }
 
-    /// Inference from normalized pixels `[N, H, W, C]` to logits `[N, K]`, both on the host.
-    ///
-    /// # Panics
-    /// If the values are not whole images of the network's shape.
-    pub fn logits(&self, pixels: Vec<f32>) -> Vec<f32> {
-        let device = self.devices().remove(0);
-        host_values(self.forward(self.images(pixels, &device), Pass::Inference))
+    /// The network for inference only, as fast as the device makes it.
+    pub fn predictor(&self) -> Predictor {
+        Predictor::new(self)
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
+        self.devices().remove(0)
     }
 
     /// Normalized pixels `[N, H, W, C]` as a tensor for [`Network::forward`].

@@ -62,7 +62,7 @@ fn compare(name: &str, layers: Vec<LayerSpec>, input: Shape, classes: usize, smo
     let logits = network.forward(reference.images(&device), Pass::Inference);
     assert_close("logits", &tailor_nn::host_values(logits), reference.values("logits"), 1e-5);
 
-    let logits = network.forward(reference.images(&device), Pass::Training { seed: 1 });
+    let logits = network.forward(reference.images(&device), Pass::Training { seed: 1, step: 0 });
     let targets = smoothed_targets(&reference.labels(), classes, smoothing, &device);
     let loss = cross_entropy(logits, targets);
     assert_close("loss", &[loss.clone().into_scalar::<f32>()], reference.values("loss"), 1e-5);

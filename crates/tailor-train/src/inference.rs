@@ -1,11 +1,11 @@
-//! What a network says about images, batch by batch.
+//! What a trained network says about images, batch by batch.
 
 use std::time::Instant;
 
 use tailor_data::batch::{Batch, BatchPlan, batches};
 use tailor_data::{Dataset, Normalization};
 use tailor_eval::{Predictions, Timing};
-use tailor_nn::Network;
+use tailor_nn::Predictor;
 
 use crate::Result;
 use crate::model_file::Model;
@@ -14,11 +14,11 @@ use crate::model_file::Model;
 pub const BATCH_SIZE: usize = 500;
 
 /// Logits `[N, K]` of all images of a data set, in order.
-pub fn logits(network: &Network, dataset: &Dataset, normalization: &Normalization) -> Vec<f32> {
+pub fn logits(predictor: &Predictor, dataset: &Dataset, normalization: &Normalization) -> Vec<f32> {
     let plan = BatchPlan::in_order(BATCH_SIZE);
     let mut logits = Vec::with_capacity(dataset.len() * dataset.classes());
     for Batch { images, .. } in batches(dataset, normalization, None, &plan) {
-        logits.extend(network.logits(images));
+        logits.extend(predictor.logits(&images));
     }
     logits
 }
@@ -30,7 +30,7 @@ impl Model {
     /// Those of [`Predictions::from_logits`].
     pub fn predict(&self, dataset: &Dataset) -> Result<(Predictions, Timing)> {
         let start = Instant::now();
-        let logits = logits(&self.network, dataset, &self.info.normalization);
+        let logits = logits(&self.predictor, dataset, &self.info.normalization);
         let timing = Timing { images: dataset.len(), seconds: start.elapsed().as_secs_f64() };
         let labels = (0..dataset.len()).map(|i| dataset.label(i)).collect();
         Ok((Predictions::from_logits(self.info.class_names.clone(), labels, &logits)?, timing))

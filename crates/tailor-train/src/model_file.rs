@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tailor_data::{ImageShape, Normalization, Preparation};
 use tailor_nn::architecture::Shape;
 use tailor_nn::weights::{NamedTensor, from_safetensors, to_safetensors};
-use tailor_nn::{Device, Network};
+use tailor_nn::{Device, Network, Predictor, Summary};
 
 use crate::recipe::Recipe;
 use crate::run::{file_error, files};
@@ -45,8 +45,10 @@ pub struct ValidationMetrics {
 
 /// A model, ready to predict.
 pub struct Model {
-    /// The network with its weights.
-    pub network: Network,
+    /// The network with its weights, ready for inference.
+    pub predictor: Predictor,
+    /// What it consists of.
+    pub summary: Summary,
     /// What the file says beside them.
     pub info: ModelInfo,
 }
@@ -142,7 +144,7 @@ impl Model {
         info.check(&tensors).map_err(refuse)?;
         let mut network = info.network(device).map_err(|error| refuse(error.to_string()))?;
         network.import(tensors).map_err(|error| refuse(error.to_string()))?;
-        Ok(Model { network, info })
+        Ok(Model { predictor: network.predictor(), summary: network.summary(), info })
     }
 
     /// The model file that a path names: itself, or the one in a run's folder.

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use tailor_nn::Network;
+use tailor_kernels::optimizer::{Optimizer as Kernel, Slot};
+use tailor_nn::{Network, Trainable, host_values, on_kernels};
 
 /// Which optimizer, and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,13 +106,21 @@ pub struct Optimizer {
     spec: OptimizerSpec,
     weight_decay: f64,
     clip_norm: Option<f64>,
-    /// For each trainable tensor its moments, each a flat tensor of the same length.
-    moments: Vec<Vec<Tensor<1>>>,
+    moments: Moments,
     steps: u64,
 }
 
+/// For each trainable tensor its moments, each as long as the tensor.
+#[derive(Debug)]
+enum Moments {
+    /// Where our kernels compute: one pass over all tensors, in place.
+    Fused(Vec<Vec<Vec<f32>>>),
+    /// On any other device: Burn's operations, tensor by tensor.
+    Burn(Vec<Vec<Tensor<1>>>),
+}
+
 impl Optimizer {
-    /// For tensors of these lengths, with all moments zero.
+    /// For tensors of these lengths on a device, with all moments zero.
     pub fn new(
         spec: OptimizerSpec,
         weight_decay: f64,
@@ -119,88 +128,34 @@ impl Optimizer {
         tensors: &[usize],
         device: &Device,
     ) -> Self {
-        let zeros = |&length: &usize| (0..spec.moments()).map(|_| Tensor::zeros([length], device)).collect();
-        Optimizer { spec, weight_decay, clip_norm, moments: tensors.iter().map(zeros).collect(), steps: 0 }
+        let moments = match on_kernels(device) {
+            true => Moments::Fused(
+                tensors.iter().map(|&length| vec![vec![0.0; length]; spec.moments()]).collect(),
+            ),
+            false => {
+                let device = device.clone().inner();
+                let zeros =
+                    |&length: &usize| (0..spec.moments()).map(|_| Tensor::zeros([length], &device)).collect();
+                Moments::Burn(tensors.iter().map(zeros).collect())
+            }
+        };
+        Optimizer { spec, weight_decay, clip_norm, moments, steps: 0 }
     }
 
     /// One step down the gradients.
     pub fn step(&mut self, network: Network, gradients: &Gradients, learning_rate: f64) -> Network {
         self.steps += 1;
         let scale = self.clip_norm.map(|limit| (limit / (network.gradient_norm(gradients) + 1e-6)).min(1.0));
-        network.update(gradients, |index, weights, gradient| {
-            let gradient = match scale {
-                Some(scale) if scale < 1.0 => gradient.mul_scalar(scale),
-                _ => gradient,
-            };
-            self.update(index, weights, gradient, learning_rate)
-        })
-    }
-
-    fn update(&mut self, index: usize, weights: Tensor<1>, gradient: Tensor<1>, lr: f64) -> Tensor<1> {
-        let decay = self.weight_decay;
-        let moments = &mut self.moments[index];
-        let mut take = || std::mem::take(moments);
-        let with_decay = |gradient: Tensor<1>, weights: &Tensor<1>| match decay {
-            0.0 => gradient,
-            _ => gradient + weights.clone().mul_scalar(decay),
-        };
-        match self.spec {
-            OptimizerSpec::Sgd { momentum: 0.0, .. } => {
-                let gradient = with_decay(gradient, &weights);
-                weights - gradient.mul_scalar(lr)
-            }
-            OptimizerSpec::Sgd { momentum, nesterov } => {
-                let [velocity] = take().try_into().expect("SGD keeps one moment");
-                let gradient = with_decay(gradient, &weights);
-                let velocity: Tensor<1> = velocity.mul_scalar(momentum) + gradient.clone();
-                let direction = if nesterov {
-                    gradient + velocity.clone().mul_scalar(momentum)
-                } else {
-                    velocity.clone()
-                };
-                *moments = vec![velocity];
-                weights - direction.mul_scalar(lr)
-            }
-            OptimizerSpec::RmsProp { alpha, epsilon } => {
-                let [square] = take().try_into().expect("RMSprop keeps one moment");
-                let gradient = with_decay(gradient, &weights);
-                let square = running_mean(square, gradient.clone().square(), alpha);
-                let direction = gradient / square.clone().sqrt().add_scalar(epsilon);
-                *moments = vec![square];
-                weights - direction.mul_scalar(lr)
-            }
-            OptimizerSpec::Adam { beta1, beta2, epsilon } => {
-                let gradient = with_decay(gradient, &weights);
-                weights - self.adam(index, gradient, lr, beta1, beta2, epsilon)
-            }
-            OptimizerSpec::AdamW { beta1, beta2, epsilon } => {
-                let shrunk = weights.mul_scalar(1.0 - lr * decay);
-                shrunk - self.adam(index, gradient, lr, beta1, beta2, epsilon)
-            }
+        let rule =
+            Rule { spec: self.spec, weight_decay: self.weight_decay, steps: self.steps, learning_rate };
+        match &mut self.moments {
+            Moments::Fused(moments) => network.update_in_place(gradients, |trainables| {
+                rule.update_fused(trainables, moments, scale.unwrap_or(1.0) as f32);
+            }),
+            Moments::Burn(moments) => network.update(gradients, |index, weights, gradient| {
+                rule.update_on_burn(&mut moments[index], weights, gradient.mul_scalar(scale.unwrap_or(1.0)))
+            }),
         }
-    }
-
-    /// The step of Adam: `lr · m̂ / (√v̂ + ε)` with bias-corrected moments.
-    fn adam(
-        &mut self,
-        index: usize,
-        gradient: Tensor<1>,
-        lr: f64,
-        beta1: f64,
-        beta2: f64,
-        epsilon: f64,
-    ) -> Tensor<1> {
-        let moments = std::mem::take(&mut self.moments[index]);
-        let [mean, square] = moments.try_into().expect("Adam keeps two moments");
-        let mean = running_mean(mean, gradient.clone(), beta1);
-        let square = running_mean(square, gradient.square(), beta2);
-        let steps = self.steps as f64;
-        let correction1 = 1.0 - beta1.powf(steps);
-        let correction2 = (1.0 - beta2.powf(steps)).sqrt();
-        let root = square.clone().sqrt().div_scalar(correction2).add_scalar(epsilon);
-        let step = mean.clone().div(root).mul_scalar(lr / correction1);
-        self.moments[index] = vec![mean, square];
-        step
     }
 
     /// Steps taken so far.
@@ -210,10 +165,12 @@ impl Optimizer {
 
     /// All moments on the host, tensor by tensor.
     pub fn state(&self) -> Vec<Vec<f32>> {
-        let values = |tensor: &Tensor<1>| -> Vec<f32> {
-            tensor.to_data_as::<f32>().try_into_vec().expect("data read as f32 holds f32")
-        };
-        self.moments.iter().flatten().map(values).collect()
+        match &self.moments {
+            Moments::Fused(moments) => moments.iter().flatten().cloned().collect(),
+            Moments::Burn(moments) => {
+                moments.iter().flatten().map(|moment| host_values(moment.clone())).collect()
+            }
+        }
     }
 
     /// The reverse of [`Optimizer::state`].
@@ -221,25 +178,140 @@ impl Optimizer {
     /// # Errors
     /// Says what differs when the state belongs to another network or optimizer.
     pub fn restore(&mut self, steps: u64, state: Vec<Vec<f32>>) -> Result<(), String> {
-        let expected = self.moments.iter().map(Vec::len).sum::<usize>();
-        if state.len() != expected {
-            return Err(format!("it holds {} moments, but the optimizer keeps {expected}", state.len()));
+        let ours: Vec<usize> = self.state().iter().map(Vec::len).collect();
+        let theirs: Vec<usize> = state.iter().map(Vec::len).collect();
+        if ours != theirs {
+            return Err(format!("its moments are of lengths {theirs:?}, but the optimizer keeps {ours:?}"));
         }
-        for (moment, values) in self.moments.iter_mut().flatten().zip(state) {
-            let [length] = moment.dims();
-            if values.len() != length {
-                return Err(format!("a moment has {} values, but its tensor has {length}", values.len()));
+        match &mut self.moments {
+            Moments::Fused(moments) => {
+                moments.iter_mut().flatten().zip(state).for_each(|(moment, values)| *moment = values);
             }
-            *moment = Tensor::from_data(TensorData::new(values, [length]), &moment.device());
+            Moments::Burn(moments) => {
+                for (moment, values) in moments.iter_mut().flatten().zip(state) {
+                    let shape = moment.dims();
+                    *moment = Tensor::from_data(TensorData::new(values, shape), &moment.device());
+                }
+            }
         }
         self.steps = steps;
         Ok(())
     }
 }
 
+/// What one step does to every tensor.
+struct Rule {
+    spec: OptimizerSpec,
+    weight_decay: f64,
+    /// This one included.
+    steps: u64,
+    learning_rate: f64,
+}
+
+impl Rule {
+    /// All tensors in one pass of our kernels.
+    fn update_fused(&self, trainables: Vec<Trainable>, moments: &mut [Vec<Vec<f32>>], scale: f32) {
+        let weight_decay = self.weight_decay as f32;
+        let kernel = match self.spec {
+            OptimizerSpec::Sgd { momentum, nesterov } => {
+                Kernel::Sgd { momentum: momentum as f32, nesterov, weight_decay }
+            }
+            OptimizerSpec::RmsProp { alpha, epsilon } => {
+                Kernel::RmsProp { alpha: alpha as f32, epsilon: epsilon as f32, momentum: 0.0, weight_decay }
+            }
+            OptimizerSpec::Adam { beta1, beta2, epsilon }
+            | OptimizerSpec::AdamW { beta1, beta2, epsilon } => Kernel::Adam {
+                beta1: beta1 as f32,
+                beta2: beta2 as f32,
+                epsilon: epsilon as f32,
+                weight_decay,
+                decoupled: matches!(self.spec, OptimizerSpec::AdamW { .. }),
+            },
+        };
+        let scaled: Vec<Option<Vec<f32>>> = trainables
+            .iter()
+            .map(|tensor| (scale < 1.0).then(|| tensor.gradient.iter().map(|g| g * scale).collect()))
+            .collect();
+        let mut moments: Vec<Option<&mut Vec<Vec<f32>>>> = moments.iter_mut().map(Some).collect();
+        let slots: Vec<Slot> = trainables
+            .into_iter()
+            .zip(&scaled)
+            .map(|(tensor, scaled)| {
+                let moments = moments[tensor.index].take().expect("each tensor is updated once");
+                let gradient = scaled.as_deref().unwrap_or(tensor.gradient);
+                match moments.as_mut_slice() {
+                    [] => Slot::new(tensor.values, gradient, []),
+                    [only] => Slot::new(tensor.values, gradient, [only]),
+                    [first, second] => Slot::new(tensor.values, gradient, [first, second]),
+                    more => unreachable!("no optimizer keeps {} moments", more.len()),
+                }
+            })
+            .collect();
+        kernel.step(self.learning_rate as f32, self.steps, &slots);
+    }
+
+    /// One tensor with Burn's operations.
+    fn update_on_burn(
+        &self,
+        moments: &mut [Tensor<1>],
+        weights: Tensor<1>,
+        gradient: Tensor<1>,
+    ) -> Tensor<1> {
+        let (lr, decay) = (self.learning_rate, self.weight_decay);
+        let decayed = |gradient: Tensor<1>, weights: &Tensor<1>| gradient + weights.clone().mul_scalar(decay);
+        match (self.spec, moments) {
+            (OptimizerSpec::Sgd { momentum, nesterov }, moments) => {
+                let gradient = decayed(gradient, &weights);
+                let direction = match moments {
+                    [velocity] => {
+                        *velocity = velocity.clone().mul_scalar(momentum) + gradient.clone();
+                        if nesterov {
+                            gradient + velocity.clone().mul_scalar(momentum)
+                        } else {
+                            velocity.clone()
+                        }
+                    }
+                    _ => gradient,
+                };
+                weights - direction.mul_scalar(lr)
+            }
+            (OptimizerSpec::RmsProp { alpha, epsilon }, [square]) => {
+                let gradient = decayed(gradient, &weights);
+                *square = running_mean(square, gradient.clone().square(), alpha);
+                weights - (gradient / square.clone().sqrt().add_scalar(epsilon)).mul_scalar(lr)
+            }
+            (OptimizerSpec::Adam { beta1, beta2, epsilon }, [mean, square]) => {
+                let gradient = decayed(gradient, &weights);
+                weights - self.adam([mean, square], gradient, beta1, beta2, epsilon)
+            }
+            (OptimizerSpec::AdamW { beta1, beta2, epsilon }, [mean, square]) => {
+                let shrunk = weights.mul_scalar(1.0 - lr * decay);
+                shrunk - self.adam([mean, square], gradient, beta1, beta2, epsilon)
+            }
+            (spec, moments) => unreachable!("{spec:?} does not keep {} moments", moments.len()),
+        }
+    }
+
+    /// The step of Adam: `lr · m̂ / (√v̂ + ε)` with bias-corrected moments.
+    fn adam(
+        &self,
+        [mean, square]: [&mut Tensor<1>; 2],
+        gradient: Tensor<1>,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+    ) -> Tensor<1> {
+        *mean = running_mean(mean, gradient.clone(), beta1);
+        *square = running_mean(square, gradient.square(), beta2);
+        let steps = self.steps as f64;
+        let root = square.clone().sqrt().div_scalar((1.0 - beta2.powf(steps)).sqrt()).add_scalar(epsilon);
+        mean.clone().div(root).mul_scalar(self.learning_rate / (1.0 - beta1.powf(steps)))
+    }
+}
+
 /// `old · keep + new · (1 − keep)`
-fn running_mean(old: Tensor<1>, new: Tensor<1>, keep: f64) -> Tensor<1> {
-    old.mul_scalar(keep) + new.mul_scalar(1.0 - keep)
+fn running_mean(old: &Tensor<1>, new: Tensor<1>, keep: f64) -> Tensor<1> {
+    old.clone().mul_scalar(keep) + new.mul_scalar(1.0 - keep)
 }
 
 fn momentum() -> f64 {
@@ -281,56 +353,52 @@ mod tests {
         Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &Device::flex())
     }
 
+    fn spec(name: &str) -> OptimizerSpec {
+        let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
+        match name {
+            "sgd" => OptimizerSpec::Sgd { momentum: 0.0, nesterov: false },
+            "momentum" => OptimizerSpec::Sgd { momentum: 0.9, nesterov: false },
+            "nesterov" => OptimizerSpec::Sgd { momentum: 0.9, nesterov: true },
+            "rmsprop" => OptimizerSpec::RmsProp { alpha: 0.99, epsilon },
+            "adam" => OptimizerSpec::Adam { beta1, beta2, epsilon },
+            "adamw" => OptimizerSpec::AdamW { beta1, beta2, epsilon },
+            other => panic!("no vector is called {other}"),
+        }
+    }
+
     #[test]
-    fn ten_steps_of_every_optimizer_equal_pytorchs() {
+    fn ten_steps_of_every_optimizer_equal_pytorchs_fused_and_on_burn() {
         let vectors: Vectors =
             serde_json::from_str(include_str!("../tests/vectors/optimizers.json")).unwrap();
-        let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
-        let specs = BTreeMap::from([
-            ("sgd", OptimizerSpec::Sgd { momentum: 0.0, nesterov: false }),
-            ("momentum", OptimizerSpec::Sgd { momentum: 0.9, nesterov: false }),
-            ("nesterov", OptimizerSpec::Sgd { momentum: 0.9, nesterov: true }),
-            ("rmsprop", OptimizerSpec::RmsProp { alpha: 0.99, epsilon }),
-            ("adam", OptimizerSpec::Adam { beta1, beta2, epsilon }),
-            ("adamw", OptimizerSpec::AdamW { beta1, beta2, epsilon }),
-        ]);
-        assert_eq!(specs.len(), vectors.steps.len());
+        assert_eq!(vectors.steps.len(), 6);
         for (name, steps) in &vectors.steps {
-            let device = Device::flex();
-            let mut optimizer =
-                Optimizer::new(specs[name.as_str()], vectors.weight_decay, None, &[3], &device);
-            let mut weights = vector(&vectors.start);
-            for (gradient, expected) in vectors.gradients.iter().zip(steps) {
-                optimizer.steps += 1;
-                weights = optimizer.update(0, weights, vector(gradient), vectors.lr);
-                for (ours, theirs) in tailor_nn::host_values(weights.clone()).iter().zip(expected) {
-                    assert!(
-                        (ours - theirs).abs() < 1e-6,
-                        "{name}, step {}: {ours} {theirs}",
-                        optimizer.steps
-                    );
+            let spec = spec(name);
+            let mut fused = vectors.start.clone();
+            let mut fused_moments = vec![vec![vec![0.0; 3]; spec.moments()]];
+            let mut burn = vector(&vectors.start);
+            let mut burn_moments = vec![vector(&[0.0; 3]); spec.moments()];
+            for (step, (gradient, expected)) in vectors.gradients.iter().zip(steps).enumerate() {
+                let Vectors { lr: learning_rate, weight_decay, .. } = vectors;
+                let rule = Rule { spec, weight_decay, steps: step as u64 + 1, learning_rate };
+                let trainable = Trainable { index: 0, values: &mut fused, gradient };
+                rule.update_fused(vec![trainable], &mut fused_moments, 1.0);
+                burn = rule.update_on_burn(&mut burn_moments, burn, vector(gradient));
+                for ours in [&fused, &host_values(burn.clone())] {
+                    let near = ours.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
+                    assert!(near, "{name}, step {}: {ours:?}, but PyTorch {expected:?}", step + 1);
                 }
             }
         }
     }
 
     #[test]
-    fn a_restored_optimizer_goes_on_as_the_one_it_was_taken_from() {
+    fn state_is_restored_only_into_an_optimizer_that_keeps_as_much() {
         let device = Device::flex();
-        let make = || Optimizer::new(OptimizerSpec::default(), 0.0, None, &[2], &device);
-        let gradient = || vector(&[0.3, -2.0]);
-        let mut first = make();
-        first.steps = 1;
-        let weights = first.update(0, vector(&[1.0, 1.0]), gradient(), 0.1);
-        let mut second = make();
-        second.restore(first.steps(), first.state()).unwrap();
-        for optimizer in [&mut first, &mut second] {
-            optimizer.steps += 1;
-        }
-        let ours = first.update(0, weights.clone(), gradient(), 0.1).into_data();
-        assert_eq!(ours, second.update(0, weights, gradient(), 0.1).into_data());
-
-        assert!(make().restore(1, vec![vec![0.0; 2]]).unwrap_err().contains("moments"));
-        assert!(make().restore(1, vec![vec![0.0; 2], vec![0.0; 3]]).unwrap_err().contains("3 values"));
+        let mut optimizer = Optimizer::new(OptimizerSpec::default(), 0.0, None, &[2], &device);
+        let state = vec![vec![0.5, -1.0], vec![0.25, 1.0]];
+        optimizer.restore(7, state.clone()).unwrap();
+        assert_eq!((optimizer.steps(), optimizer.state()), (7, state));
+        assert!(optimizer.restore(1, vec![vec![0.0; 2]]).unwrap_err().contains("[2, 2]"));
+        assert!(optimizer.restore(1, vec![vec![0.0; 2], vec![0.0; 3]]).unwrap_err().contains("[2, 3]"));
     }
 }

@@ -9,13 +9,12 @@
 use std::io::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use burn::module::Module;
 use tailor_data::batch::{Batch, BatchPlan, batches};
 use tailor_data::{Dataset, Normalization};
 use tailor_eval::{EpochRecord, Evaluation, Predictions};
 use tailor_nn::layers::Pass;
 use tailor_nn::loss::{cross_entropy, smoothed_targets};
-use tailor_nn::{Device, Network, Summary};
+use tailor_nn::{Device, Network, Predictor, Summary};
 
 use crate::checkpoint::{self, Partial, Patience, Progress};
 use crate::data::RunData;
@@ -164,10 +163,8 @@ impl<'a> Trainer<'a> {
         let network = self.network.take().expect("a step ends with a network");
         let step = self.optimizer.steps();
         let images = batch.labels.len();
-        let logits = network.forward(
-            network.images(batch.images, &self.device),
-            Pass::Training { seed: mask_seed(train.seed, step) },
-        );
+        let pass = Pass::Training { seed: train.seed, step };
+        let logits = network.forward(network.images(batch.images, &self.device), pass);
         let targets =
             smoothed_targets(&batch.labels, self.data.train.classes(), train.label_smoothing, &self.device);
         let loss = cross_entropy(logits.clone(), targets);
@@ -200,8 +197,8 @@ impl<'a> Trainer<'a> {
     /// Validates, keeps the weights if they are the best, and writes everything down.
     fn finish_epoch(&mut self) -> Result<(EpochRecord, bool)> {
         let start = Instant::now();
-        let network = self.network().valid();
-        let (loss, accuracy) = validate(&network, &self.data.validation, &self.data.normalization)?;
+        let (loss, accuracy) =
+            validate(&self.network().predictor(), &self.data.validation, &self.data.normalization)?;
         let partial = std::mem::take(&mut self.progress.partial);
         let epoch = self.progress.epochs + 1;
         let record = EpochRecord {
@@ -228,7 +225,7 @@ impl<'a> Trainer<'a> {
         *finished = exhausted || epoch == self.recipe.train.epochs;
 
         if kept {
-            self.run.write(files::MODEL, &self.model_info(metrics).to_bytes(&network.export()))?;
+            self.run.write(files::MODEL, &self.model_info(metrics).to_bytes(&self.network().export()))?;
         }
         self.write_metrics()?;
         self.append_events(&record)?;
@@ -288,8 +285,8 @@ impl Patience {
 }
 
 /// Loss and accuracy on a validation part.
-fn validate(network: &Network, dataset: &Dataset, normalization: &Normalization) -> Result<(f64, f64)> {
-    let logits = inference::logits(network, dataset, normalization);
+fn validate(predictor: &Predictor, dataset: &Dataset, normalization: &Normalization) -> Result<(f64, f64)> {
+    let logits = inference::logits(predictor, dataset, normalization);
     let labels = (0..dataset.len()).map(|i| dataset.label(i)).collect();
     let predictions = Predictions::from_logits(dataset.class_names().to_vec(), labels, &logits)?;
     let evaluation = Evaluation::of(&predictions)?;
@@ -301,11 +298,6 @@ fn correct(logits: &[f32], labels: &[u16]) -> usize {
     let classes = logits.len() / labels.len();
     let hit = |row: &[f32], label: usize| row.iter().enumerate().all(|(k, &z)| k == label || z < row[label]);
     logits.chunks_exact(classes).zip(labels).filter(|(row, label)| hit(row, usize::from(**label))).count()
-}
-
-/// Differs from step to step and from seed to seed.
-fn mask_seed(seed: u64, step: u64) -> u64 {
-    seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(step)
 }
 
 fn unix_seconds() -> f64 {

@@ -78,10 +78,9 @@ impl<'a> Judged<'a> {
         let info = &self.model.info;
         let layers = self
             .model
-            .network
-            .summary()
+            .summary
             .rows
-            .into_iter()
+            .iter()
             .map(|row| LayerRow {
                 name: format!("{} · {}", row.name, row.layer),
                 output_shape: row.output.to_string(),
@@ -115,7 +114,7 @@ impl<'a> Judged<'a> {
         let mut facts = vec![("tailor".to_string(), env!("CARGO_PKG_VERSION").to_string())];
         let mut add = |name: &str, value: String| facts.push((name.to_string(), value));
         add("Seed", info.recipe.train.seed.to_string());
-        add("Parameters", self.model.network.summary().parameters().to_string());
+        add("Parameters", self.model.summary.parameters().to_string());
         if let Some(kept) = info.validation {
             add("Kept epoch", format!("{} of {}", kept.epoch, self.history.0.len().max(kept.epoch)));
             add("Validation accuracy", format!("{:.2} %", 100.0 * kept.accuracy));

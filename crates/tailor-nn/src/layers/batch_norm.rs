@@ -7,6 +7,7 @@ use burn::tensor::module::{batch_norm, batch_norm_train};
 use super::{Pass, host_values, replace_values};
 use crate::Result;
 use crate::init::Initializer;
+use crate::ops::{self, BatchStatistics, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 
 /// `(x − mean) / √(variance + ε) · weight + bias` for each channel.
@@ -53,14 +54,39 @@ impl BatchNorm {
             ),
             Pass::Training { .. } => {
                 let [values, _] = x.dims();
-                let result = batch_norm_train(x, self.weight.val(), self.bias.val(), self.epsilon);
+                let device = x.device();
+                let (output, [mean, variance]) = match on_kernels(&device) {
+                    true => self.normalize_on_kernels(x),
+                    false => {
+                        let result = batch_norm_train(x, self.weight.val(), self.bias.val(), self.epsilon);
+                        (result.output, [result.mean, result.variance])
+                    }
+                };
                 // Bessel's correction; a single value has no spread to correct.
                 let unbiased = values as f64 / values.saturating_sub(1).max(1) as f64;
-                self.record(&self.running_mean, result.mean);
-                self.record(&self.running_variance, result.variance.mul_scalar(unbiased));
-                result.output
+                self.record(&self.running_mean, mean);
+                self.record(&self.running_variance, variance.mul_scalar(unbiased));
+                output
             }
         }
+    }
+
+    fn normalize_on_kernels(&self, x: Tensor<2>) -> (Tensor<2>, [Tensor<1>; 2]) {
+        let device = x.device();
+        let statistics = BatchStatistics::default();
+        let output =
+            ops::batch_norm(x, self.weight.val(), self.bias.val(), self.epsilon as f32, statistics.clone());
+        (output, statistics.tensors(&device))
+    }
+
+    /// Scale and shift `[C]` that do the same with the running statistics.
+    pub(crate) fn affine(&self) -> [Vec<f32>; 2] {
+        let [weight, bias] = [&self.weight, &self.bias].map(|param| host_values(param.val()));
+        let [mean, variance] =
+            [&self.running_mean, &self.running_variance].map(|statistic| host_values(statistic.value_sync()));
+        let norm =
+            tailor_kernels::norm::BatchNorm { gamma: &weight, beta: &bias, epsilon: self.epsilon as f32 };
+        norm.affine(&mean, &variance).map(|values| values.to_vec())
     }
 
     fn record(&self, statistic: &RunningState<Tensor<1>>, batch: Tensor<1>) {

@@ -4,10 +4,11 @@ use burn::module::{Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module::conv2d};
 
-use super::{activate, host_values, replace_values};
+use super::{Pool, activate, host_values, replace_values};
 use crate::Result;
 use crate::architecture::{Activation, Padding, Shape};
 use crate::init::Initializer;
+use crate::ops::{BlockSpec, conv_block, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 
 /// `activation(x * weight + bias)`: a cross-correlation, as in all deep learning frameworks.
@@ -51,6 +52,40 @@ impl Conv {
 
     /// From `[N, H, W, C_in]` to `[N, H', W', C_out]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match on_kernels(&x.device()) {
+            true => self.forward_on_kernels(x, None),
+            false => self.forward_on_burn(x),
+        }
+    }
+
+    /// The convolution and the pool that follows it, in one pass where our kernels compute.
+    pub fn forward_pooled(&self, x: Tensor<4>, pool: &Pool) -> Tensor<4> {
+        match on_kernels(&x.device()) {
+            true => self.forward_on_kernels(x, Some(pool.kernel())),
+            false => pool.forward(self.forward_on_burn(x)),
+        }
+    }
+
+    fn forward_on_kernels(&self, x: Tensor<4>, pool: Option<tailor_kernels::pool::Pool>) -> Tensor<4> {
+        let [_, height, width, _] = x.dims();
+        conv_block(x, self.weight.val(), self.bias.val(), self.block_spec(height, width, pool))
+    }
+
+    /// What the kernels need to know of the layer on images of this size.
+    pub(crate) fn block_spec(
+        &self,
+        height: usize,
+        width: usize,
+        pool: Option<tailor_kernels::pool::Pool>,
+    ) -> BlockSpec {
+        let [_, kernel, _, _] = self.weight.dims();
+        let (top, bottom) = self.padding.amounts(height, kernel, self.stride);
+        let (left, right) = self.padding.amounts(width, kernel, self.stride);
+        let padding = tailor_kernels::conv::Padding { top, left, bottom, right };
+        BlockSpec { stride: self.stride, padding, activation: self.activation.kernel(), pool }
+    }
+
+    fn forward_on_burn(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, height, width, _] = x.dims();
         let [_, kernel, _, _] = self.weight.dims();
         let amounts = |extent| self.padding.amounts(extent, kernel, self.stride);

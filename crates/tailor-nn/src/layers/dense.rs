@@ -8,6 +8,7 @@ use super::{activate, host_values, replace_values};
 use crate::Result;
 use crate::architecture::{Activation, Shape};
 use crate::init::Initializer;
+use crate::ops::{dense, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 
 /// `activation(x · weight + bias)`.
@@ -21,7 +22,7 @@ pub struct Dense {
     #[module(skip)]
     flattened: Option<Shape>,
     #[module(skip)]
-    activation: Activation,
+    pub(crate) activation: Activation,
 }
 
 impl Dense {
@@ -42,7 +43,10 @@ impl Dense {
 
     /// From `[N, F_in]` to `[N, F_out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        activate(linear(x, self.weight.val(), Some(self.bias.val())), self.activation)
+        match on_kernels(&x.device()) {
+            true => dense(x, self.weight.val(), self.bias.val(), self.activation.kernel()),
+            false => activate(linear(x, self.weight.val(), Some(self.bias.val())), self.activation),
+        }
     }
 
     /// For each of PyTorch's inputs, in order, which of ours it is.

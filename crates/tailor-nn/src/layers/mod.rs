@@ -13,10 +13,11 @@ pub use batch_norm::BatchNorm;
 pub use conv::Conv;
 pub use dense::Dense;
 pub use dropout::Dropout;
-pub use pool::{AveragePool, Flatten, MaxPool};
+pub use pool::{Flatten, Pool};
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData, activation};
+use tailor_kernels::pool::PoolKind;
 
 use crate::Result;
 use crate::architecture::{Activation, LayerKind, LayerSpec, PlannedLayer, Shape};
@@ -28,10 +29,12 @@ use crate::weights::{NamedTensor, WeightSource};
 pub enum Pass {
     /// Batch norm uses its running statistics, dropout does nothing.
     Inference,
-    /// Batch norm uses and records the batch's statistics, dropout draws its mask from `seed`.
+    /// Batch norm uses and records the batch's statistics, dropout draws its mask.
     Training {
-        /// Differs from step to step; the same seed gives the same masks on every device.
+        /// Of the run.
         seed: u64,
+        /// Counts the run's steps; the same step draws the same masks on every device.
+        step: u64,
     },
 }
 
@@ -50,10 +53,8 @@ pub enum Layer {
     Conv(Conv),
     /// See [`BatchNorm`].
     BatchNorm(BatchNorm),
-    /// See [`MaxPool`].
-    MaxPool(MaxPool),
-    /// See [`AveragePool`].
-    AveragePool(AveragePool),
+    /// See [`Pool`].
+    Pool(Pool),
     /// See [`Flatten`].
     Flatten(Flatten),
     /// See [`Dense`].
@@ -79,8 +80,8 @@ impl Layer {
                 LayerSpec::BatchNorm { momentum, epsilon } => {
                     Layer::BatchNorm(BatchNorm::new(input.channels(), momentum, epsilon, initializer))
                 }
-                LayerSpec::MaxPool { size } => Layer::MaxPool(MaxPool::new(size)),
-                LayerSpec::AveragePool { size } => Layer::AveragePool(AveragePool::new(size)),
+                LayerSpec::MaxPool { size } => Layer::Pool(Pool::new(PoolKind::Max, size)),
+                LayerSpec::AveragePool { size } => Layer::Pool(Pool::new(PoolKind::Average, size)),
                 LayerSpec::Dense { units, activation } => {
                     Layer::Dense(Dense::new(input.len(), units, activation, flattened, initializer))
                 }
@@ -102,8 +103,7 @@ impl Layer {
                 Image(norm.forward(x.reshape([n * h * w, c]), pass).reshape([n, h, w, c]))
             }
             (Layer::BatchNorm(norm), Features(x)) => Features(norm.forward(x, pass)),
-            (Layer::MaxPool(pool), Image(x)) => Image(pool.forward(x)),
-            (Layer::AveragePool(pool), Image(x)) => Image(pool.forward(x)),
+            (Layer::Pool(pool), Image(x)) => Image(pool.forward(x)),
             (Layer::Flatten(flatten), Image(x)) => Features(flatten.forward(x)),
             (Layer::Dense(dense), Features(x)) => Features(dense.forward(x)),
             (Layer::Dropout(dropout), Image(x)) => Image(dropout.forward(x, pass)),
@@ -119,7 +119,7 @@ impl Layer {
             Layer::Conv(conv) => conv.export(),
             Layer::BatchNorm(norm) => norm.export(),
             Layer::Dense(dense) => dense.export(),
-            Layer::MaxPool(_) | Layer::AveragePool(_) | Layer::Flatten(_) | Layer::Dropout(_) => Vec::new(),
+            Layer::Pool(_) | Layer::Flatten(_) | Layer::Dropout(_) => Vec::new(),
         }
     }
 
@@ -129,7 +129,7 @@ impl Layer {
             Layer::Conv(conv) => conv.import(source),
             Layer::BatchNorm(norm) => norm.import(source),
             Layer::Dense(dense) => dense.import(source),
-            Layer::MaxPool(_) | Layer::AveragePool(_) | Layer::Flatten(_) | Layer::Dropout(_) => Ok(()),
+            Layer::Pool(_) | Layer::Flatten(_) | Layer::Dropout(_) => Ok(()),
         }
     }
 }

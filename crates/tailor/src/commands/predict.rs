@@ -171,12 +171,15 @@ impl Predictor<'_> {
 
     /// Classifies images of the network's shape and prints what it says.
     fn predict_images(&mut self, images: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+        if images.is_empty() {
+            return Ok(());
+        }
         let info = &self.model.info;
         let mut values = vec![0.0; images.len() * info.shape.len()];
         for ((_, pixels), values) in images.iter().zip(values.chunks_exact_mut(info.shape.len())) {
             info.normalization.apply(pixels, values);
         }
-        let logits = self.model.network.logits(values);
+        let logits = self.model.predictor.logits(&values);
         // Nobody knows the labels; they are not looked at.
         let predictions = Predictions::from_logits(info.class_names.clone(), vec![0; images.len()], &logits)?;
         for (name, pixels) in images {

@@ -30,7 +30,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = Path::new(&args.subject);
     let device = Device::flex();
     let summary = if path.is_dir() || path.extension().is_some_and(|extension| extension == "safetensors") {
-        Model::load(path, &device)?.network.summary()
+        Model::load(path, &device)?.summary
     } else {
         let recipe = super::recipe(&args.subject, &args.overrides)?;
         let (shape, classes) = match recipe.data.source.as_str() {
