@@ -72,8 +72,13 @@ impl BatchNorm<'_> {
     pub fn forward(&self, x: &[f32], y: &mut [f32]) -> Statistics {
         self.rows(x);
         let statistics = Statistics::of(x, self.channels());
-        let [scale, shift] = self.affine(&statistics.mean, &statistics.variance);
-        scale_shift(x, &scale, &shift, y);
+        let [scale, _] = self.affine(&statistics.mean, &statistics.variance);
+        let isa = Isa::current();
+        assert_eq!(x.len(), y.len(), "x and y have the same length");
+        split_rows(self.channels(), y, |first, y| {
+            let x = Term { values: &x[first * self.channels()..], center: &statistics.mean, factor: &scale };
+            isa.run(Affine { x, other: None, shift: self.beta, y });
+        });
         statistics
     }
 
@@ -107,11 +112,13 @@ impl BatchNorm<'_> {
             dgamma[c] = sum(channels + c) * deviation;
             scale[c] = self.gamma[c] * deviation;
             of_x[c] = -scale[c] * deviation * dgamma[c] / rows as f32;
-            shift[c] = -scale[c] * dbeta[c] / rows as f32 - of_x[c] * statistics.mean[c];
+            shift[c] = -scale[c] * dbeta[c] / rows as f32;
         }
+        let zero = AlignedBuffer::zeroed(channels);
         split_rows(channels, dx, |first, dx| {
-            let (x, dy) = (&x[first * channels..], &dy[first * channels..]);
-            isa.run(Affine { x: dy, scale: &scale, other: Some((x, &of_x)), shift: &shift, y: dx });
+            let dy = Term { values: &dy[first * channels..], center: &zero, factor: &scale };
+            let x = Term { values: &x[first * channels..], center: &statistics.mean, factor: &of_x };
+            isa.run(Affine { x: dy, other: Some(x), shift: &shift, y: dx });
         });
     }
 
@@ -147,9 +154,10 @@ pub fn scale_shift(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) {
     assert_eq!(shift.len(), channels, "one scale and shift a channel");
     assert_eq!(x.len(), y.len(), "x and y have the same length");
     assert!(channels > 0 && x.len().is_multiple_of(channels), "x is [rows, C] with {channels} channels");
-    let isa = Isa::current();
+    let (isa, zero) = (Isa::current(), AlignedBuffer::zeroed(channels));
     split_rows(channels, y, |first, y| {
-        isa.run(Affine { x: &x[first * channels..], scale, other: None, shift, y });
+        let x = Term { values: &x[first * channels..], center: &zero, factor: scale };
+        isa.run(Affine { x, other: None, shift, y });
     });
 }
 
@@ -332,11 +340,24 @@ impl Kernel for GradientSums<'_> {
     }
 }
 
-/// `y[r, c] = scale[c] · x[r, c] + shift[c]`, plus `factor[c] · other[r, c]` where there is another.
+/// `factor[c] · (values[r, c] - center[c])`: centered first, as what is far from zero would lose its digits.
+#[derive(Clone, Copy)]
+struct Term<'a> {
+    values: &'a [f32],
+    center: &'a [f32],
+    factor: &'a [f32],
+}
+
+impl Term<'_> {
+    fn check(&self, len: usize, channels: usize) {
+        assert!(self.values.len() >= len && self.center.len() == channels && self.factor.len() == channels);
+    }
+}
+
+/// `y[r, c] = x term + shift[c]`, plus another term where there is one.
 struct Affine<'a> {
-    x: &'a [f32],
-    scale: &'a [f32],
-    other: Option<(&'a [f32], &'a [f32])>,
+    x: Term<'a>,
+    other: Option<Term<'a>>,
     shift: &'a [f32],
     y: &'a mut [f32],
 }
@@ -346,26 +367,32 @@ impl Kernel for Affine<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, scale, other, shift, y } = self;
-        let channels = scale.len();
+        let Self { x, other, shift, y } = self;
+        let channels = shift.len();
         let rows = y.len() / channels;
-        assert!(x.len() >= y.len() && shift.len() == channels);
-        assert!(other.is_none_or(|(other, factor)| other.len() >= y.len() && factor.len() == channels));
+        x.check(y.len(), channels);
+        if let Some(other) = other {
+            other.check(y.len(), channels);
+        }
         for c in (0..channels).step_by(S::LANES) {
             let live = (channels - c).min(S::LANES);
             // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
             unsafe {
-                let scale = s.load_n(scale.as_ptr().add(c), live);
                 let shift = s.load_n(shift.as_ptr().add(c), live);
-                let mut factor = s.splat(0.);
-                if let Some((_, factors)) = other {
-                    factor = s.load_n(factors.as_ptr().add(c), live);
+                let (center, factor) =
+                    (s.load_n(x.center.as_ptr().add(c), live), s.load_n(x.factor.as_ptr().add(c), live));
+                let (mut other_center, mut other_factor) = (center, factor);
+                if let Some(other) = other {
+                    other_center = s.load_n(other.center.as_ptr().add(c), live);
+                    other_factor = s.load_n(other.factor.as_ptr().add(c), live);
                 }
                 for row in 0..rows {
                     let at = row * channels + c;
-                    let mut value = s.fma(scale, s.load_n(x.as_ptr().add(at), live), shift);
-                    if let Some((other, _)) = other {
-                        value = s.fma(factor, s.load_n(other.as_ptr().add(at), live), value);
+                    let centered = s.sub(s.load_n(x.values.as_ptr().add(at), live), center);
+                    let mut value = s.fma(factor, centered, shift);
+                    if let Some(other) = other {
+                        let centered = s.sub(s.load_n(other.values.as_ptr().add(at), live), other_center);
+                        value = s.fma(other_factor, centered, value);
                     }
                     s.store_n(y.as_mut_ptr().add(at), live, value);
                 }

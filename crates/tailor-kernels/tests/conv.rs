@@ -69,10 +69,10 @@ fn check(block: &ConvBlock, seed: u64) {
                 assert_close("inferred", inferred, &expected.y_affine, 3e-6);
                 if expected.margin > 1e-5 {
                     if with_dx {
-                        assert_close("dx", dx, &expected.dx, 5e-6);
+                        assert_close("dx", dx, &expected.dx, 1e-5);
                     }
-                    assert_close("dw", dw, &expected.dw, 5e-6);
-                    assert_close("db", db, &expected.db, 5e-6);
+                    assert_close("dw", dw, &expected.dw, 1e-5);
+                    assert_close("db", db, &expected.db, 1e-5);
                 }
             },
         );

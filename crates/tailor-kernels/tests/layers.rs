@@ -55,9 +55,9 @@ fn check_dense(layer: Dense, seed: u64) {
         |[y, dx, dw, db]| {
             assert_close("y", y, &y_expected, 2e-6);
             if clear {
-                assert_close("dx", dx, &dx_expected, 3e-6);
-                assert_close("dw", dw, &dw_expected, 3e-6);
-                assert_close("db", db, &db_expected, 3e-6);
+                assert_close("dx", dx, &dx_expected, 1e-5);
+                assert_close("dw", dw, &dw_expected, 1e-5);
+                assert_close("db", db, &db_expected, 1e-5);
             }
         },
     );
@@ -89,6 +89,9 @@ proptest! {
         let [y_expected, mean, variance] = batch_norm(&wide[0], &wide[1], &wide[2], f64::from(epsilon));
         let [dx_expected, dgamma_expected, dbeta_expected] =
             batch_norm_backward(&wide[0], &wide[1], f64::from(epsilon), &wide[3]);
+        // What f32 rounds off a mean, in standard deviations: few rows may be close to each other by chance.
+        let smallest = variance.iter().fold(f64::INFINITY, |m, &v| m.min(v));
+        let lost = 1e-7 * f64::from(1. + offset.abs()) / (smallest + f64::from(epsilon)).sqrt();
         let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon };
         everywhere(
             || {
@@ -101,14 +104,13 @@ proptest! {
                 [y, statistics.mean.to_vec(), statistics.variance.to_vec(), dx, dgamma, dbeta]
             },
             |[y, m, v, dx, dgamma, dbeta]| {
-                // Inputs around `offset` lose that many bits before they get here.
-                assert_close("y", y, &y_expected, 2e-5);
+                assert_close("y", y, &y_expected, 2e-6 + 3. * lost);
                 // Errors of a mean are relative to what it is the mean of.
                 let largest = wide[0].iter().fold(0., |m: f64, x| m.max(x.abs()));
                 m.iter().zip(&mean).for_each(|(a, e)| assert!((f64::from(*a) - e).abs() < 1e-6 * largest));
                 assert_close("variance", v, &variance, 1e-5);
-                assert_close("dx", dx, &dx_expected, 2e-4);
-                assert_close("dgamma", dgamma, &dgamma_expected, 1e-4);
+                assert_close("dx", dx, &dx_expected, 1e-5 + 10. * lost);
+                assert_close("dgamma", dgamma, &dgamma_expected, 1e-5 + 10. * lost);
                 assert_close("dbeta", dbeta, &dbeta_expected, 1e-5);
             },
         );
