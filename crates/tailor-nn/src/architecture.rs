@@ -273,6 +273,17 @@ impl PlannedLayer {
         }
     }
 
+    /// Multiply-adds of a forward pass over one image, in convolutions and dense layers.
+    pub fn multiply_adds(&self) -> usize {
+        match self.kind {
+            LayerKind::Spec(LayerSpec::Conv { kernel, .. }) => {
+                self.output.len() * kernel * kernel * self.input.channels()
+            }
+            LayerKind::Spec(LayerSpec::Dense { units, .. }) => units * self.input.len(),
+            _ => 0,
+        }
+    }
+
     /// Running means and variances.
     pub fn statistics(&self) -> usize {
         match self.kind {

@@ -16,6 +16,9 @@ pub enum Error {
         /// Why, and what would help.
         reason: String,
     },
+    /// The program was built without this device.
+    #[error("this program was built without {0}; build it with `cargo build --release --features {0}`")]
+    DeviceNotBuilt(&'static str),
     /// A classifier needs something to choose between.
     #[error("a classifier needs at least two classes, but the data has {0}")]
     Classes(usize),

@@ -14,6 +14,7 @@
 //! Images are `[N, H, W, C]` from end to end.
 
 pub mod architecture;
+mod device;
 mod error;
 pub mod init;
 pub mod layers;
@@ -25,9 +26,10 @@ mod summary;
 pub mod weights;
 
 pub use burn::tensor::Device;
+pub use device::DeviceName;
 pub use error::{Error, Result};
 pub use layers::host_values;
 pub use network::Network;
-pub use ops::{on_kernels, optimizer::Trainable};
+pub use ops::{on_kernels, optimizer::Trainable, with_burn_operations};
 pub use predictor::Predictor;
 pub use summary::{Summary, SummaryRow};

@@ -13,8 +13,9 @@ mod interrupt;
 mod progress;
 mod results;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
+use tailor_nn::{Device, DeviceName};
 
 /// Train, judge and use classifiers of clothing images.
 #[derive(Parser)]
@@ -26,6 +27,10 @@ struct Cli {
     /// Threads that compute; by default one a core
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+
+    /// Where networks compute; GPUs need a build with that feature
+    #[arg(long, global = true, value_enum, default_value_t = DeviceArg::Cpu)]
+    device: DeviceArg,
 
     /// Print results and errors only
     #[arg(long, short, global = true)]
@@ -51,18 +56,26 @@ enum Command {
     Summary(commands::summary::Args),
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceArg {
+    /// The processor, with our own kernels
+    Cpu,
+    /// A GPU through Vulkan, Metal or DirectX
+    Wgpu,
+    /// A GPU of NVIDIA's
+    Cuda,
+}
+
 /// What every command gets beside its own arguments.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Context {
     threads: usize,
+    device: Device,
     quiet: bool,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let context = Context { threads: cli.threads.map_or(cores, usize::from), quiet: cli.quiet };
-    match run(cli.command, context) {
+    match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,9 +85,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, context: Context) -> anyhow::Result<ExitCode> {
-    rayon::ThreadPoolBuilder::new().num_threads(context.threads).build_global()?;
-    match command {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let context = context(&cli)?;
+    match cli.command {
         Command::Train(args) => commands::train::run(args, context),
         Command::Evaluate(args) => commands::evaluate::run(args, context),
         Command::Predict(args) => commands::predict::run(args, context),
@@ -82,6 +95,22 @@ fn run(command: Command, context: Context) -> anyhow::Result<ExitCode> {
         Command::Recipes(args) => commands::recipes::run(args),
         Command::Summary(args) => commands::summary::run(args),
     }
+}
+
+/// Sets up what computes: threads, instruction set, device.
+fn context(cli: &Cli) -> anyhow::Result<Context> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let threads = cli.threads.map_or(cores, usize::from);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    tailor_kernels::team::set_threads(threads);
+    tailor_kernels::Isa::from_environment().map_err(|error| commands::Usage(error.to_string()))?;
+    let device = match cli.device {
+        DeviceArg::Cpu => DeviceName::Cpu,
+        DeviceArg::Wgpu => DeviceName::Wgpu,
+        DeviceArg::Cuda => DeviceName::Cuda,
+    };
+    let device = device.open().map_err(|error| commands::Usage(error.to_string()))?;
+    Ok(Context { threads, device, quiet: cli.quiet })
 }
 
 /// Whether the error lies in what was asked, not in what became of it.

@@ -20,10 +20,25 @@ pub(crate) use dropout::dropout;
 pub(crate) use norm::{BatchStatistics, batch_norm};
 pub(crate) use pool::pool;
 
+use std::cell::Cell;
+
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
+thread_local! {
+    static BURN_ONLY: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Whether tensors of this device are computed on by our kernels.
 pub fn on_kernels(device: &Device) -> bool {
-    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
+    !BURN_ONLY.get() && matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Computes with Burn's own operations on the CPU too, for as long as `f` runs on this thread: what the kernels are
+/// compared with.
+pub fn with_burn_operations<R>(f: impl FnOnce() -> R) -> R {
+    let before = BURN_ONLY.replace(true);
+    let result = f();
+    BURN_ONLY.set(before);
+    result
 }

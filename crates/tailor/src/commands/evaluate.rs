@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use tailor_data::{Dataset, OpenOptions, Source};
 use tailor_eval::History;
-use tailor_nn::Device;
 use tailor_train::run::files;
 use tailor_train::{Model, RunData};
 
@@ -54,7 +53,7 @@ enum Part {
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    let model = Model::load(&args.model, &Device::flex())?;
+    let model = Model::load(&args.model, &context.device)?;
     let (images, data_name, notes) = open(&model, &args)?;
     if !context.quiet {
         notes.iter().for_each(|note| say(format_args!("note: {note}")));

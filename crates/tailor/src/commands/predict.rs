@@ -10,7 +10,6 @@ use rayon::prelude::*;
 use tailor_data::preparation::{is_prepared, prepare, take_as_is};
 use tailor_data::{Dataset, OpenOptions, PathKind, Photo, Preparation, Source, kind_of, open_test, photo};
 use tailor_eval::Predictions;
-use tailor_nn::Device;
 use tailor_train::Model;
 use walkdir::WalkDir;
 
@@ -71,8 +70,8 @@ enum PrepareArg {
 /// Images that are in memory at the same time.
 const CHUNK: usize = 256;
 
-pub fn run(args: Args, _: Context) -> anyhow::Result<ExitCode> {
-    let model = Model::load(&args.model, &Device::flex())?;
+pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
+    let model = Model::load(&args.model, &context.device)?;
     if let Some(folder) = &args.show_input {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tailor_nn::Device;
 use tailor_train::run::files;
 use tailor_train::{Model, Outcome, Override, Recipe, RunData, RunFolder, Start, recipe};
 
@@ -78,7 +77,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     if !context.quiet {
         announce(&recipe, &data, &folder);
     }
-    train(&recipe, &data, &folder, start, context)
+    train(&recipe, &data, &folder, start, &context)
 }
 
 fn train(
@@ -86,11 +85,11 @@ fn train(
     data: &RunData,
     folder: &RunFolder,
     start: Start,
-    context: Context,
+    context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let device = Device::flex();
     let mut console = Console::new(recipe, context.quiet);
-    let outcome = tailor_train::train(recipe, data, folder, start, &device, context.threads, &mut console)?;
+    let outcome =
+        tailor_train::train(recipe, data, folder, start, &context.device, context.threads, &mut console)?;
     drop(console);
     let progress = match outcome {
         Outcome::Stopped(progress) => {
@@ -105,7 +104,7 @@ fn train(
         Outcome::Finished(progress) => progress,
     };
 
-    let model = Model::load(folder.path(), &device)?;
+    let model = Model::load(folder.path(), &context.device)?;
     let (split, images) = match &data.test {
         Some(test) => ("test", test),
         None => ("validation", &data.validation),

@@ -1,0 +1,68 @@
+//! The reference recipes, trained on the real data with our kernels and with Burn's own operations: the same losses
+//! step by step, and the same logits in the end.
+
+use burn::tensor::Tensor;
+use tailor_data::batch::{BatchPlan, batches};
+use tailor_nn::layers::Pass;
+use tailor_nn::loss::{cross_entropy, smoothed_targets};
+use tailor_nn::{Device, Network, with_burn_operations};
+use tailor_train::optimizer::Optimizer;
+use tailor_train::{Override, Recipe, RunData};
+
+const STEPS: usize = 6;
+
+/// The loss of each step, and the logits of a few validation images after the last.
+fn train(recipe: &Recipe, data: &RunData) -> (Vec<f32>, Vec<f32>) {
+    let settings = &recipe.train;
+    let device = Device::flex().autodiff();
+    let classes = data.train.classes();
+    let mut network =
+        Network::new(&recipe.architecture(), data.shape(), classes, settings.seed, &device).unwrap();
+    let tensors = network.trainable_tensors();
+    let mut optimizer =
+        Optimizer::new(settings.optimizer, settings.weight_decay, settings.clip_norm, &tensors, &device);
+    let plan = BatchPlan { batch_size: 24, shuffle: true, ..BatchPlan::in_order(24) };
+    let mut losses = Vec::new();
+    for (step, batch) in batches(&data.train, &data.normalization, None, &plan).take(STEPS).enumerate() {
+        let pass = Pass::Training { seed: settings.seed, step: step as u64 };
+        let logits = network.forward(network.images(batch.images, &device), pass);
+        let targets = smoothed_targets(&batch.labels, classes, settings.label_smoothing, &device);
+        let loss: Tensor<1> = cross_entropy(logits, targets);
+        losses.push(loss.clone().into_scalar::<f32>());
+        let gradients = loss.backward();
+        network = optimizer.step(network, &gradients, settings.lr);
+    }
+    let images =
+        batches(&data.validation, &data.normalization, None, &BatchPlan::in_order(16)).next().unwrap().images;
+    (losses, network.predictor().logits(&images))
+}
+
+#[test]
+fn kernels_and_burns_operations_train_alike() {
+    let changes: &[(&str, &[(&str, &str)])] = &[
+        ("ann-256-128", &[]),
+        ("cnn-32-64", &[("train.clip-norm", "0.5"), ("train.label-smoothing", "0.1")]),
+        ("cnn-32-64-64", &[("train.optimizer", "sgd"), ("train.lr", "0.05"), ("train.weight-decay", "1e-3")]),
+        ("cnn-bn-32-64-128", &[("train.optimizer", "adamw"), ("train.weight-decay", "1e-2")]),
+        ("cnn-64-64-128-128", &[("train.optimizer", "rmsprop"), ("train.lr", "1e-4")]),
+    ];
+    for (name, overrides) in changes {
+        let overrides: Vec<Override> = overrides
+            .iter()
+            .map(|(key, value)| Override { key: (*key).into(), value: (*value).into() })
+            .collect();
+        let recipe = Recipe::parse(Recipe::built_in_text(name).unwrap(), name).unwrap();
+        let recipe = recipe.with_overrides(&overrides).unwrap();
+        let data = RunData::open(&recipe).unwrap();
+        let (our_losses, our_logits) = train(&recipe, &data);
+        let (their_losses, their_logits) = with_burn_operations(|| train(&recipe, &data));
+        for (step, (ours, theirs)) in our_losses.iter().zip(&their_losses).enumerate() {
+            assert!((ours - theirs).abs() < 1e-3 * theirs.abs(), "{name}, step {step}: {ours} and {theirs}");
+        }
+        let lowest = our_losses.iter().copied().fold(f32::INFINITY, f32::min);
+        assert!(lowest < our_losses[0], "{name} does not learn: {our_losses:?}");
+        for (ours, theirs) in our_logits.iter().zip(&their_logits) {
+            assert!((ours - theirs).abs() < 2e-2 * theirs.abs().max(1.0), "{name}: {ours} and {theirs}");
+        }
+    }
+}
