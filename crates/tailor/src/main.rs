@@ -1,7 +1,7 @@
 //! `tailor`: train, judge and use classifiers of clothing images.
 //!
 //! ```text
-//! main ──→ commands::{train, evaluate, predict, data, recipes, summary}
+//! main ──→ commands::{train, evaluate, predict, data, recipes, summary, benchmark}
 //!                │         each: its arguments, then what it does with the libraries
 //!                ├── progress   (bars on a terminal, lines elsewhere)
 //!                ├── results    (what is written after an evaluation)
@@ -54,6 +54,7 @@ enum Command {
     Data(commands::data::Command),
     Recipes(commands::recipes::Args),
     Summary(commands::summary::Args),
+    Benchmark(commands::benchmark::Args),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -94,6 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Data(command) => commands::data::run(command, context),
         Command::Recipes(args) => commands::recipes::run(args),
         Command::Summary(args) => commands::summary::run(args),
+        Command::Benchmark(args) => commands::benchmark::run(args, context),
     }
 }
 

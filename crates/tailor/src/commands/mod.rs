@@ -1,5 +1,6 @@
 //! One module a command: its arguments and what it does.
 
+pub mod benchmark;
 pub mod data;
 pub mod evaluate;
 pub mod predict;
