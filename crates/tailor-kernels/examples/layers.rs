@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tailor_kernels::activation::Activation;
 use tailor_kernels::buffer::AlignedBuffer;
-use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding};
+use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
 use tailor_kernels::loss::{Targets, cross_entropy};
@@ -68,7 +68,7 @@ impl Report<'_> {
     }
 }
 
-fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) {
+fn block(batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) -> ConvBlock {
     let convolution = Convolution {
         batch,
         height: size,
@@ -80,7 +80,12 @@ fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: us
         padding: Padding::default(),
         groups: 1,
     };
-    let block = ConvBlock { convolution, activation: Activation::Relu, pool };
+    ConvBlock { convolution, activation: Activation::Relu, pool }
+}
+
+fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) {
+    let block = block(batch, size, ci, co, pool);
+    let convolution = block.convolution;
     let name = format!("conv {size}×{size}×{ci} → {co}{}", if pool.is_some() { " pool" } else { "" });
     if !name.contains(report.wanted) {
         return;
@@ -115,6 +120,42 @@ fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: us
         });
     });
     report.line(&name, 1, convolution.multiply_adds() * if first { 1 } else { 2 }, seconds);
+}
+
+/// A convolution with batch norm after it, in training.
+fn normalised(report: &mut Report, batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) {
+    let block = block(batch, size, ci, co, pool);
+    let name = format!("conv {size}×{size}×{ci} → {co} norm{}", if pool.is_some() { " pool" } else { "" });
+    if !name.contains(report.wanted) {
+        return;
+    }
+    let (x, w) =
+        (values(batch * size * size * ci, 1., 1), values(co * 9 * ci, (2. / (9. * ci as f32)).sqrt(), 2));
+    let (b, gamma, beta) = (values(co, 0.1, 3), vec![1.; co], vec![0.; co]);
+    let normed = NormBlock { block, norm: BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-3 } };
+    let mut y = AlignedBuffer::new(block.output_shape().iter().product());
+    let products = block.convolution.multiply_adds();
+    let seconds = fastest(|| _ = black_box(normed.forward(&x, &w, Some(&b), &mut y)));
+    report.line(&name, 0, products, seconds);
+    let saved = normed.forward(&x, &w, Some(&b), &mut y);
+    let dy = values(y.len(), 1e-2, 4);
+    let (mut dx, mut dw) = (AlignedBuffer::new(x.len()), AlignedBuffer::new(w.len()));
+    let [mut db, mut dgamma, mut dbeta] = [(); 3].map(|()| AlignedBuffer::new(co));
+    let first = ci == 1;
+    let seconds = fastest(|| {
+        normed.backward(NormBlockGradient {
+            x: &x,
+            weights: &w,
+            saved: &saved,
+            dy: &dy,
+            dx: (!first).then_some(&mut dx[..]),
+            dw: &mut dw,
+            db: &mut db,
+            dgamma: &mut dgamma,
+            dbeta: &mut dbeta,
+        });
+    });
+    report.line(&name, 1, products * if first { 1 } else { 2 }, seconds);
 }
 
 fn dense(report: &mut Report, batch: usize, inputs: usize, outputs: usize, first: bool) {
@@ -238,10 +279,10 @@ fn main() {
             dense(r, batch, 576, 64, false);
             dense(r, batch, 64, 10, false);
         }),
-        ("cnn-bn-32-64-128, its convolutions", &|r| {
-            convolution(r, batch, 28, 1, 32, None);
-            convolution(r, batch, 13, 32, 64, None);
-            convolution(r, batch, 5, 64, 128, None);
+        ("cnn-bn-32-64-128", &|r| {
+            normalised(r, batch, 28, 1, 32, max);
+            normalised(r, batch, 13, 32, 64, max);
+            normalised(r, batch, 5, 64, 128, None);
             dense(r, batch, 1152, 128, false);
         }),
         ("cnn-64-64-128-128", &|r| {

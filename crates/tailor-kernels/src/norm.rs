@@ -55,6 +55,14 @@ pub struct NormGradient<'a> {
     pub dbeta: &'a mut [f32],
 }
 
+/// Per channel: `dx = scale · dy + of_x · (x - mean) + shift`.
+#[derive(Debug)]
+pub(crate) struct InputTerms {
+    pub scale: AlignedBuffer,
+    pub of_x: AlignedBuffer,
+    pub shift: AlignedBuffer,
+}
+
 impl BatchNorm<'_> {
     fn channels(&self) -> usize {
         self.gamma.len()
@@ -72,6 +80,12 @@ impl BatchNorm<'_> {
     pub fn forward(&self, x: &[f32], y: &mut [f32]) -> Statistics {
         self.rows(x);
         let statistics = Statistics::of(x, self.channels());
+        self.apply(&statistics, x, y);
+        statistics
+    }
+
+    /// Normalises rows by given statistics.
+    pub(crate) fn apply(&self, statistics: &Statistics, x: &[f32], y: &mut [f32]) {
         let [scale, _] = self.affine(&statistics.mean, &statistics.variance);
         let isa = Isa::current();
         assert_eq!(x.len(), y.len(), "x and y have the same length");
@@ -79,7 +93,6 @@ impl BatchNorm<'_> {
             let x = Term { values: &x[first * self.channels()..], center: &statistics.mean, factor: &scale };
             isa.run(Affine { x, other: None, shift: self.beta, y });
         });
-        statistics
     }
 
     /// The gradients of [`BatchNorm::forward`], statistics included:
@@ -88,38 +101,55 @@ impl BatchNorm<'_> {
         let NormGradient { x, statistics, dy, dx, dgamma, dbeta } = gradient;
         let (rows, channels) = (self.rows(x), self.channels());
         assert_eq!((dy.len(), dx.len()), (x.len(), x.len()), "x, dy and dx have the same length");
-        assert_eq!((dgamma.len(), dbeta.len()), (channels, channels), "dγ and dβ are [C]");
-        assert_eq!(statistics.mean.len(), channels, "the forward pass's statistics");
-
-        // Per part: Σ dy, then Σ dy · (x - mean).
-        let parts = parts(x.len()).min(rows.max(1));
-        let mut sums = AlignedBuffer::zeroed(parts * 2 * channels);
-        let all_sums = MutPointer::new(&mut sums);
-        let isa = Isa::current();
-        team::run(parts, |part| {
-            let range = team::part_of(rows, part, parts);
-            let (x, dy) = (&x[range.start * channels..], &dy[range.start * channels..]);
-            // SAFETY: each part has its own sums.
-            let sums = unsafe { all_sums.slice(part * 2 * channels, 2 * channels) };
-            isa.run(GradientSums { rows: range.len(), x, mean: &statistics.mean, dy, sums });
-        });
-        let (mut scale, mut of_x, mut shift) =
-            (AlignedBuffer::new(channels), AlignedBuffer::new(channels), AlignedBuffer::new(channels));
-        for c in 0..channels {
-            let sum = |at: usize| sums.chunks_exact(2 * channels).map(|part| part[at]).sum::<f32>();
-            let deviation = 1. / (statistics.variance[c] + self.epsilon).sqrt();
-            dbeta[c] = sum(c);
-            dgamma[c] = sum(channels + c) * deviation;
-            scale[c] = self.gamma[c] * deviation;
-            of_x[c] = -scale[c] * deviation * dgamma[c] / rows as f32;
-            shift[c] = -scale[c] * dbeta[c] / rows as f32;
-        }
-        let zero = AlignedBuffer::zeroed(channels);
+        let InputTerms { scale, of_x, shift } = self.input_terms(rows, x, statistics, dy, dgamma, dbeta);
+        let (isa, zero) = (Isa::current(), AlignedBuffer::zeroed(channels));
         split_rows(channels, dx, |first, dx| {
             let dy = Term { values: &dy[first * channels..], center: &zero, factor: &scale };
             let x = Term { values: &x[first * channels..], center: &statistics.mean, factor: &of_x };
             isa.run(Affine { x: dy, other: Some(x), shift: &shift, y: dx });
         });
+    }
+
+    /// dγ, dβ, and what follows for dx, of a batch of `rows`. Those whose gradient is zero may be missing in `x` and
+    /// `dy`.
+    pub(crate) fn input_terms(
+        &self,
+        rows: usize,
+        x: &[f32],
+        statistics: &Statistics,
+        dy: &[f32],
+        dgamma: &mut [f32],
+        dbeta: &mut [f32],
+    ) -> InputTerms {
+        let (present, channels) = (self.rows(x), self.channels());
+        assert_eq!(dy.len(), x.len(), "x and dy have the same length");
+        assert_eq!((dgamma.len(), dbeta.len()), (channels, channels), "dγ and dβ are [C]");
+        assert_eq!(statistics.mean.len(), channels, "the forward pass's statistics");
+
+        // Per part: Σ dy, then Σ dy · (x - mean).
+        let parts = parts(x.len()).min(present.max(1));
+        let mut sums = AlignedBuffer::zeroed(parts * 2 * channels);
+        let all_sums = MutPointer::new(&mut sums);
+        let isa = Isa::current();
+        team::run(parts, |part| {
+            let range = team::part_of(present, part, parts);
+            let (x, dy) = (&x[range.start * channels..], &dy[range.start * channels..]);
+            // SAFETY: each part has its own sums.
+            let sums = unsafe { all_sums.slice(part * 2 * channels, 2 * channels) };
+            isa.run(GradientSums { rows: range.len(), x, mean: &statistics.mean, dy, sums });
+        });
+        let [scale, of_x, shift] = [(); 3].map(|()| AlignedBuffer::new(channels));
+        let mut terms = InputTerms { scale, of_x, shift };
+        for c in 0..channels {
+            let sum = |at: usize| sums.chunks_exact(2 * channels).map(|part| part[at]).sum::<f32>();
+            let deviation = 1. / (statistics.variance[c] + self.epsilon).sqrt();
+            dbeta[c] = sum(c);
+            dgamma[c] = sum(channels + c) * deviation;
+            terms.scale[c] = self.gamma[c] * deviation;
+            terms.of_x[c] = -terms.scale[c] * deviation * dgamma[c] / rows as f32;
+            terms.shift[c] = -terms.scale[c] * dbeta[c] / rows as f32;
+        }
+        terms
     }
 
     /// Scale and shift that do the same, given statistics: a batch's own, or running ones at inference.
@@ -167,25 +197,33 @@ impl Statistics {
         let rows = x.len() / channels;
         let parts = parts(x.len()).min(rows.max(1));
         let isa = Isa::current();
-        // Per part: mean and squares of each channel.
-        let mut moments = AlignedBuffer::zeroed(parts * 2 * channels);
-        let all_moments = MutPointer::new(&mut moments);
+        Self::gather(channels, parts, |part, moments| {
+            let range = team::part_of(rows, part, parts);
+            moments.add(isa, &x[range.start * channels..range.end * channels]);
+        })
+    }
+
+    /// Of rows that come in parts: `f(part, moments)` adds a part's to its moments.
+    pub(crate) fn gather(channels: usize, parts: usize, f: impl Fn(usize, &mut Moments) + Sync) -> Self {
+        // Per part: the number of rows, then mean and squares of each channel.
+        let part_len = 1 + 2 * channels;
+        let mut all = AlignedBuffer::<f64>::zeroed(parts * part_len);
+        let all_parts = MutPointer::new(&mut all);
         team::run(parts, |part| {
             // SAFETY: each part has its own moments.
-            let moments = unsafe { all_moments.slice(part * 2 * channels, 2 * channels) };
+            let (rows, moments) = unsafe { all_parts.slice(part * part_len, part_len) }.split_at_mut(1);
             let (mean, squares) = moments.split_at_mut(channels);
-            let range = team::part_of(rows, part, parts);
             let mut moments = Moments { rows: 0, mean, squares };
-            for chunk in x[range.start * channels..range.end * channels].chunks(CHUNK * channels) {
-                moments.add_chunk(isa, chunk);
-            }
+            f(part, &mut moments);
+            rows[0] = moments.rows as f64;
         });
-        let (first, others) = moments.split_at_mut(2 * channels);
-        let (mean, squares) = first.split_at_mut(channels);
-        let mut total = Moments { rows: team::part_of(rows, 0, parts).len(), mean, squares };
-        for (part, moments) in others.chunks_exact(2 * channels).enumerate() {
-            let (mean, squares) = moments.split_at(channels);
-            total.merge(team::part_of(rows, part + 1, parts).len(), mean, squares);
+        let (first, others) = all.split_at_mut(part_len);
+        let (rows, moments) = first.split_at_mut(1);
+        let (mean, squares) = moments.split_at_mut(channels);
+        let mut total = Moments { rows: rows[0] as usize, mean, squares };
+        for part in others.chunks_exact(part_len) {
+            let (mean, squares) = part[1..].split_at(channels);
+            total.merge(part[0] as usize, mean, squares);
         }
         let count = total.rows.max(1) as f64;
         let (mut mean, mut variance) = (AlignedBuffer::new(channels), AlignedBuffer::new(channels));
@@ -198,25 +236,29 @@ impl Statistics {
 }
 
 /// Count, mean and sum of squared deviations per channel.
-struct Moments<'a> {
+pub(crate) struct Moments<'a> {
     rows: usize,
     mean: &'a mut [f64],
     squares: &'a mut [f64],
 }
 
 impl Moments<'_> {
-    fn add_chunk(&mut self, isa: Isa, chunk: &[f32]) {
+    /// Adds the rows of `x`, `[rows, channels]`.
+    pub fn add(&mut self, isa: Isa, x: &[f32]) {
         let channels = self.mean.len();
-        let rows = chunk.len() / channels;
         let mut sums = AlignedBuffer::new(2 * channels);
-        isa.run(ChunkSums { rows, x: chunk, sums: &mut sums });
         let (mut mean, mut squares) = (AlignedBuffer::new(channels), AlignedBuffer::new(channels));
-        for c in 0..channels {
-            let offset = f64::from(sums[c]) / rows as f64;
-            mean[c] = f64::from(chunk[c]) + offset;
-            squares[c] = (f64::from(sums[channels + c]) - offset * f64::from(sums[c])).max(0.);
+        for chunk in x.chunks(CHUNK * channels) {
+            let rows = chunk.len() / channels;
+            isa.run(ChunkSums { rows, x: chunk, sums: &mut sums });
+            let share = 1. / rows as f64;
+            for c in 0..channels {
+                let (sum, of_squares) = (f64::from(sums[c]), f64::from(sums[channels + c]));
+                mean[c] = f64::from(chunk[c]) + sum * share;
+                squares[c] = (of_squares - sum * sum * share).max(0.);
+            }
+            self.merge(rows, &mean, &squares);
         }
-        self.merge(rows, &mean, &squares);
     }
 
     /// Chan, Golub & LeVeque 1979: the moments of a union.
@@ -224,12 +266,12 @@ impl Moments<'_> {
         if rows == 0 {
             return;
         }
-        let total = (self.rows + rows) as f64;
-        let (ours, theirs) = (self.rows as f64, rows as f64);
+        let share = rows as f64 / (self.rows + rows) as f64;
+        let weight = self.rows as f64 * share;
         for c in 0..self.mean.len() {
             let difference = mean[c] - self.mean[c];
-            self.squares[c] += squares[c] + difference * difference * ours * theirs / total;
-            self.mean[c] += difference * theirs / total;
+            self.squares[c] += squares[c] + difference * difference * weight;
+            self.mean[c] += difference * share;
         }
         self.rows += rows;
     }

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tailor_kernels::activation::Activation;
-use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding};
+use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
 use tailor_kernels::loss::{Targets, cross_entropy};
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Convolution blocks (pooled, unpooled, padded, first), batch norm, dropout, dense, loss and Adam.
+/// Convolution blocks (pooled, unpooled, padded, first; with and without batch norm), batch norm, dropout, dense, loss and Adam.
 fn step(number: u64) {
     const BATCH: usize = 16;
     let block = |size, in_channels, out_channels, pool, padding| ConvBlock {
@@ -78,6 +78,25 @@ fn step(number: u64) {
             dx: (!first).then_some(dx),
             dw,
             db: Some(&mut db[..c.out_channels]),
+        });
+        if !NormBlock::takes(&block) {
+            continue;
+        }
+        let of_channels = &ONES[..c.out_channels];
+        let norm = BatchNorm { gamma: of_channels, beta: of_channels, epsilon: 1e-5 };
+        let (db, rest) = db.split_at_mut(c.out_channels);
+        let (dgamma, rest) = rest.split_at_mut(c.out_channels);
+        let saved = NormBlock { block, norm }.forward(&ONES[..x], &ONES[..w], None, y);
+        NormBlock { block, norm }.backward(NormBlockGradient {
+            x: &ONES[..x],
+            weights: &ONES[..w],
+            saved: &saved,
+            dy: &ONES[..y_len],
+            dx: (!first).then_some(dx),
+            dw,
+            db,
+            dgamma,
+            dbeta: &mut rest[..c.out_channels],
         });
     }
     let layer = Dense { batch: BATCH, inputs: 600, outputs: 64, activation: Activation::Relu };

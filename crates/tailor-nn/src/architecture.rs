@@ -141,6 +141,9 @@ pub enum LayerKind {
 /// More than enough for an image classifier, and small enough that no sum or product below overflows.
 const MAX_EXTENT: usize = 1 << 14;
 
+/// Values that one layer gives for one image: 256 MB of them.
+const MAX_ACTIVATIONS: usize = 1 << 26;
+
 /// Of one layer.
 const MAX_PARAMETERS: usize = 1 << 31;
 
@@ -159,7 +162,10 @@ impl Architecture {
         let mut names = Names::default();
         for (position, spec) in self.layers.iter().chain([&classifier]).enumerate() {
             let refuse = |reason: String| Error::Architecture {
-                position: position + 1,
+                key: match position < self.layers.len() {
+                    true => format!("model.layers.{position}"),
+                    false => "the last layer".into(),
+                },
                 layer: spec.to_string(),
                 reason,
             };
@@ -175,6 +181,9 @@ impl Architecture {
             }
             spec.check().map_err(refuse)?;
             let output = spec.output(shape).map_err(refuse)?;
+            if output.len() > MAX_ACTIVATIONS {
+                return Err(refuse(format!("it would give {} values an image; {MAX_ACTIVATIONS} is the most", output.len())));
+            }
             let layer = PlannedLayer {
                 name: names.next(spec),
                 kind: LayerKind::Spec(spec.clone()),
@@ -501,7 +510,7 @@ mod tests {
     fn a_layer_that_does_not_fit_is_named_with_its_position() {
         let layers = vec![LayerSpec::MaxPool { size: 14 }, conv(8)];
         let error = Architecture { layers }.plan(GREY_28, 10).unwrap_err().to_string();
-        assert!(error.contains("layer 2") && error.contains("conv 3×3") && error.contains("2×2"), "{error}");
+        assert!(error.contains("model.layers.1") && error.contains("conv 3×3") && error.contains("2×2"), "{error}");
     }
 
     #[test]

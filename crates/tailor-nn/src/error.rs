@@ -7,10 +7,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A layer of the recipe cannot be built.
-    #[error("layer {position} of the model ({layer}): {reason}")]
+    #[error("{key} ({layer}): {reason}")]
     Architecture {
-        /// From 1, in the order of the recipe.
-        position: usize,
+        /// Its key in the recipe.
+        key: String,
         /// The layer in words.
         layer: String,
         /// Why, and what would help.

@@ -58,6 +58,15 @@ impl Network {
                     layers.next();
                     Activations::Image(conv.forward_pooled(x, pool))
                 }
+                (Layer::Conv(conv), Activations::Image(x), Some(Layer::BatchNorm(norm))) => {
+                    layers.next();
+                    let pool = layers.next_if(|layer| matches!(layer, Layer::Pool(_)));
+                    let pool = match pool {
+                        Some(Layer::Pool(pool)) => Some(pool),
+                        _ => None,
+                    };
+                    Activations::Image(conv.forward_normalized(x, norm, pool, pass))
+                }
                 (layer, activations, _) => layer.forward(activations, pass),
             };
         }

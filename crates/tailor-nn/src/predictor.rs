@@ -18,7 +18,12 @@ pub struct Predictor {
     engine: Engine,
     /// Values of one image.
     image: usize,
+    /// Images that go through together at most, so that memory stays bounded for any network.
+    together: usize,
 }
+
+/// Values of the largest layer of the images that go through together: 256 MB.
+const MAX_VALUES: usize = 1 << 26;
 
 #[derive(Debug)]
 enum Engine {
@@ -53,12 +58,14 @@ enum Step {
 impl Predictor {
     pub(crate) fn new(network: &Network) -> Self {
         let image = network.plan[0].input.len();
+        let largest = network.plan.iter().map(|layer| layer.input.len().max(layer.output.len())).max();
+        let together = (MAX_VALUES / largest.unwrap_or(1)).max(1);
         let network = network.valid();
         let engine = match on_kernels(&network.device()) {
             true => Engine::Kernels(steps(&network)),
             false => Engine::Burn(network),
         };
-        Predictor { engine, image }
+        Predictor { engine, image, together }
     }
 
     /// Logits `[N, K]` of normalized pixels `[N, H, W, C]`.
@@ -67,6 +74,10 @@ impl Predictor {
     /// If the pixels are not whole images of the network's shape.
     pub fn logits(&self, pixels: &[f32]) -> Vec<f32> {
         assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);
+        pixels.chunks(self.together * self.image).flat_map(|pixels| self.logits_together(pixels)).collect()
+    }
+
+    fn logits_together(&self, pixels: &[f32]) -> Vec<f32> {
         let images = pixels.len() / self.image;
         match &self.engine {
             Engine::Burn(network) => {

@@ -1,6 +1,7 @@
 //! The backward pass: which way it goes, and the gradient before pooling and activation that all ways start
 //! from.
 
+use super::normalised::ThroughNorm;
 use super::{ConvBlock, ConvGradient, Convolution, Padding, Saved, depthwise, few_taps, lists, pointwise};
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
@@ -17,20 +18,20 @@ const FEW_TAPS: usize = 32;
 /// Multiply-adds that are not worth another thread.
 const WORTH_SPLITTING: usize = 200_000;
 
-pub(super) fn run(block: &ConvBlock, gradient: ConvGradient) {
-    let conv = &block.convolution;
+pub(super) fn run(outputs: OutputGradient, gradient: ConvGradient) {
+    let conv = &outputs.block.convolution;
     if conv.is_depthwise() {
-        depthwise::backward(block, gradient);
+        depthwise::backward(outputs, gradient);
     } else if conv.kernel == [1, 1]
         && conv.stride == [1, 1]
         && conv.padding == Padding::default()
         && conv.groups == 1
     {
-        pointwise::backward(block, gradient);
+        pointwise::backward(outputs, gradient);
     } else if gradient.dx.is_none() && conv.groups == 1 && conv.reduction() <= FEW_TAPS {
-        few_taps::backward(block, gradient);
+        few_taps::backward(outputs, gradient);
     } else {
-        lists::backward(block, gradient);
+        lists::backward(outputs, gradient);
     }
 }
 
@@ -55,15 +56,23 @@ pub(super) struct OutputGradient<'a> {
     y: &'a [f32],
     dy: &'a [f32],
     saved: &'a Saved,
+    /// What normalises, and pools, the block's outputs; `dy` is then the gradient of what it makes of them.
+    norm: Option<&'a ThroughNorm<'a>>,
 }
 
 impl<'a> OutputGradient<'a> {
-    pub fn new(block: &'a ConvBlock, isa: Isa, gradient: &ConvGradient<'a>) -> Self {
+    pub fn new(block: &'a ConvBlock, gradient: &ConvGradient<'a>) -> Self {
         let ConvGradient { y, dy, saved, .. } = *gradient;
         if block.pool.is_some_and(|pool| pool.kind == PoolKind::Max) {
             assert_eq!(saved.index.len(), y.len(), "what the forward pass of this block saved");
         }
-        Self { block, isa, y, dy, saved }
+        Self { block, isa: Isa::current(), y, dy, saved, norm: None }
+    }
+
+    /// Of an unpooled block whose outputs are normalised.
+    pub fn normalised(block: &'a ConvBlock, gradient: &ConvGradient<'a>, norm: &'a ThroughNorm<'a>) -> Self {
+        let ConvGradient { y, dy, saved, .. } = *gradient;
+        Self { block, isa: norm.isa, y, dy, saved, norm: Some(norm) }
     }
 
     /// Whether the forward pass folded a 2×2 maximum in: then [`OutputGradient::windows`] is the short way.
@@ -71,10 +80,11 @@ impl<'a> OutputGradient<'a> {
         self.block.unit() == Some(Unit::MaxWindow)
     }
 
-    /// Without a pool: the image's `dy` and `y`, for whoever goes through the activation on the way.
-    pub fn unpooled(&self, image: usize) -> Option<(&'a [f32], &'a [f32])> {
+    /// Without a pool or norm: the image's `dy` and `y`, for whoever goes through the activation on the way.
+    pub fn plain(&self, image: usize) -> Option<(&'a [f32], &'a [f32])> {
         let range = image * self.y_len()..(image + 1) * self.y_len();
-        self.block.pool.is_none().then(|| (&self.dy[range.clone()], &self.y[range]))
+        let plain = self.block.pool.is_none() && self.norm.is_none();
+        plain.then(|| (&self.dy[range.clone()], &self.y[range]))
     }
 
     /// Floats of an image of `y`.
@@ -103,14 +113,19 @@ impl<'a> OutputGradient<'a> {
     {
         let conv = &self.block.convolution;
         let [_, rows, columns, channels] = conv.output_shape();
-        let range = image * self.y_len()..(image + 1) * self.y_len();
-        let (y, dy) = (&self.y[range.clone()], &self.dy[range.clone()]);
         let Scratch { pooled, full, image: computed } = scratch;
-        if computed.replace(image) == Some(image)
-            && (self.block.pool.is_some() || self.block.activation != Activation::Identity)
+        let plain = self.block.pool.is_none() && self.norm.is_none();
+        if computed.replace(image) == Some(image) && !(plain && self.block.activation == Activation::Identity)
         {
             return full;
         }
+        if let Some(norm) = self.norm {
+            full.resize(conv.output_len());
+            norm.image(image, full);
+            return full;
+        }
+        let range = image * self.y_len()..(image + 1) * self.y_len();
+        let (y, dy) = (&self.y[range.clone()], &self.dy[range.clone()]);
         let Some(pool) = self.block.pool else {
             if self.block.activation == Activation::Identity {
                 return dy;

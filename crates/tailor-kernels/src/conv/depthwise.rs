@@ -2,7 +2,7 @@
 
 use super::backward::{OutputGradient, Scratch, add_rows, parts};
 use super::window::Window;
-use super::{ConvBlock, ConvGradient, Convolution};
+use super::{ConvGradient, Convolution};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
@@ -167,9 +167,8 @@ impl Kernel for Forward<'_> {
 }
 
 /// The gradients of a depthwise block.
-pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
-    let isa = Isa::current();
-    let outputs = OutputGradient::new(block, isa, &gradient);
+pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+    let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let channels = conv.out_channels;
     let weights = transpose(gradient.weights, channels);

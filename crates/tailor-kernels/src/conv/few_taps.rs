@@ -6,21 +6,20 @@
 
 use super::backward::{OutputGradient, Scratch, parts};
 use super::window::Window;
-use super::{ConvBlock, ConvGradient, Padding};
+use super::{ConvGradient, Padding};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::pointer::MutPointer;
-use crate::simd::{Isa, Kernel, Simd, unrolled};
+use crate::simd::{Kernel, Simd, unrolled};
 use crate::team;
 use crate::tile::DEAD;
 
 /// Where in a pooling window a gradient may go.
 const PLACES: usize = 4;
 
-pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
-    let isa = Isa::current();
-    let outputs = OutputGradient::new(block, isa, &gradient);
+pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+    let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let window = Window::new(conv, conv.in_channels);
     let direct = conv.padding == Padding::default();
@@ -46,7 +45,7 @@ pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
                 window.copy(x, 0, conv.in_channels, &mut copy);
                 x = &copy;
             }
-            let (dz, y, index) = match outputs.unpooled(image) {
+            let (dz, y, index) = match outputs.plain(image) {
                 Some((dy, y)) => (dy, Some(y), None),
                 None if windowed => {
                     let (dz, index) = outputs.windows(image, &mut scratch);

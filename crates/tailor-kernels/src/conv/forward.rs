@@ -15,7 +15,7 @@ use crate::tile::{Layout, Tiles, Unit};
 const WORTH_SPLITTING: usize = 200_000;
 
 /// Output pixels of a chunk: enough that tiles rarely end early, few enough that its inputs stay in cache.
-const CHUNK: usize = 144;
+pub(super) const CHUNK: usize = 144;
 
 pub(super) fn run(
     block: &ConvBlock,
@@ -68,7 +68,7 @@ pub(super) fn run(
                 (y.slice(image * y_len, y_len), index.map(|index| index.slice(image * y_len, y_len)))
             };
             let Some(pool) = block.pool else {
-                convolve_image(block, filter, x, image, output);
+                convolve_images(block, filter, x, image..image + 1, output);
                 continue;
             };
             let convolved = if keep {
@@ -77,7 +77,7 @@ pub(super) fn run(
             } else {
                 &mut scratch[..]
             };
-            convolve_image(block, filter, x, image, convolved);
+            convolve_images(block, filter, x, image..image + 1, convolved);
             pool.forward_image(filter.isa, [rows, columns, channels], convolved, output, index);
         }
     });
@@ -92,25 +92,32 @@ pub(super) fn split_images(conv: &Convolution, f: impl Fn(Range<usize>) + Sync) 
     }
 }
 
-/// Convolution and activation of one image, without pooling.
-fn convolve_image(
+/// Convolution and activation of some images on this thread, without pooling.
+pub(super) fn convolve_images(
     block: &ConvBlock,
     filter: &PackedFilter,
     x: ConstPointer<f32>,
-    image: usize,
+    images: Range<usize>,
     output: &mut [f32],
 ) {
-    let conv = &Convolution { batch: 1, ..block.convolution };
-    // SAFETY: the input is `batch` images, and `image` is one of them.
-    let input = unsafe { std::slice::from_raw_parts(x.at(image * conv.image_len()), conv.image_len()) };
+    let conv = &Convolution { batch: images.len(), ..block.convolution };
+    let image_len = conv.image_len();
+    // SAFETY: the input is `batch` images, and these are some of them.
+    let input =
+        unsafe { std::slice::from_raw_parts(x.at(images.start * image_len), images.len() * image_len) };
     match &filter.kind {
-        FilterKind::Depthwise(taps) => taps.forward_image(filter.isa, conv, block.activation, input, output),
+        FilterKind::Depthwise(taps) => {
+            let outputs = output.chunks_exact_mut(conv.output_len());
+            for (input, output) in input.chunks_exact(image_len).zip(outputs) {
+                taps.forward_image(filter.isa, conv, block.activation, input, output);
+            }
+        }
         FilterKind::Panels(_) | FilterKind::Groups(_) => {
             let panels = filter.panels();
             let (x, y) = (ConstPointer::new(input), MutPointer::new(output));
             let activation = block.activation;
             let convolved = Convolved { conv, activation, unit: Unit::Pixel, panels, x, y, index: None };
-            convolved.units(0..convolved.units_of_image());
+            convolved.units(0..images.len() * convolved.units_of_image());
         }
     }
 }

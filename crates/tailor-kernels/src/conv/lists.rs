@@ -18,21 +18,19 @@
 
 use std::ops::Range;
 
+use super::ConvGradient;
 use super::backward::{OutputGradient, Scratch, parts};
 use super::list_gradients::ListGradients;
 use super::pairs::{Lists, Pushed};
 use super::slices::Plan;
 use super::turned::Turned;
-use super::{ConvBlock, ConvGradient};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::pointer::MutPointer;
-use crate::simd::Isa;
 use crate::team;
 
-pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
-    let isa = Isa::current();
-    let outputs = OutputGradient::new(block, isa, &gradient);
+pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+    let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let plan = Plan::new(conv, isa);
     let dense = (gradient.dx.is_some() && Turned::pays(block, gradient.y))

@@ -4,8 +4,8 @@
 //!            x [N, H, W, Ci]                              dy [N, Po, Qo, Co]
 //!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (the general case, sparse)
 //!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients
-//!            └─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
-//!                                                          ├─ few_taps   (a first layer's weights)
+//!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
+//!            └─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer's weights)
 //!                                                          ├─ pointwise  (1×1: matrix products)
 //!                                                          └─ depthwise
 //! ```
@@ -18,6 +18,7 @@ mod few_taps;
 mod forward;
 mod list_gradients;
 mod lists;
+mod normalised;
 mod pairs;
 mod pointwise;
 mod slices;
@@ -25,6 +26,7 @@ mod turned;
 mod window;
 
 pub(crate) use backward::add_rows;
+pub use normalised::{NormBlock, NormBlockGradient, NormSaved};
 
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
@@ -282,15 +284,19 @@ impl ConvBlock {
 
     /// The exact gradients of [`ConvBlock::forward`].
     pub fn backward(&self, gradient: ConvGradient) {
+        assert_eq!(gradient.dy.len(), gradient.y.len(), "dy is as long as y");
+        self.check_gradient(&gradient);
+        backward::run(backward::OutputGradient::new(self, &gradient), gradient);
+    }
+
+    fn check_gradient(&self, gradient: &ConvGradient) {
         self.check(gradient.x, gradient.y);
-        let (conv, y_len) = (&self.convolution, gradient.y.len());
+        let conv = &self.convolution;
         let weights_len = conv.out_channels * conv.reduction();
-        assert_eq!(gradient.dy.len(), y_len, "dy is as long as y");
         assert_eq!(gradient.weights.len(), weights_len, "weights are [Co, Kh, Kw, Ci / groups]");
         assert_eq!(gradient.dw.len(), weights_len, "dw is as long as the weights");
         assert!(gradient.dx.as_ref().is_none_or(|dx| dx.len() == gradient.x.len()), "dx is as long as x");
         assert!(gradient.db.as_ref().is_none_or(|db| db.len() == conv.out_channels), "db is [Co]");
-        backward::run(self, gradient);
     }
 
     /// The pool that tiles can fold in: it is why rows and columns it drops are never computed.

@@ -1,19 +1,17 @@
 //! The backward pass of 1×1 convolutions: matrix products over pixels, on the tiles.
 
+use super::ConvGradient;
 use super::backward::{OutputGradient, Scratch, add_rows, parts};
-use super::{ConvBlock, ConvGradient};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::panels::Panels;
 use crate::pointer::MutPointer;
-use crate::simd::Isa;
 use crate::team;
 use crate::tile::{Layout, Tiles, Unit};
 
-pub(super) fn backward(block: &ConvBlock, gradient: ConvGradient) {
-    let isa = Isa::current();
-    let outputs = OutputGradient::new(block, isa, &gradient);
+pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+    let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let (ci, co) = (conv.in_channels, conv.out_channels);
     let pixels = conv.height * conv.width;

@@ -7,7 +7,7 @@ mod page;
 use page::{Edge, Guarded};
 use tailor_kernels::activation::Activation::{self, *};
 use tailor_kernels::buffer::set_recycling;
-use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding};
+use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
 use tailor_kernels::loss::{Targets, cross_entropy};
@@ -106,6 +106,39 @@ fn convolution_blocks() {
                     dx: with_dx.then_some(&mut dx),
                     dw: &mut dw,
                     db: Some(&mut db),
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn normalised_blocks() {
+    for block in blocks().into_iter().filter(NormBlock::takes) {
+        let c = &block.convolution;
+        let x_len = c.batch * c.height * c.width * c.in_channels;
+        let w_len = c.out_channels * c.kernel[0] * c.kernel[1] * c.in_channels / c.groups;
+        let y_len = block.output_shape().iter().product();
+        everywhere(|edge| {
+            let random = |len| Guarded::random(edge, len);
+            let per_channel = || random(c.out_channels);
+            let (x, w, b, gamma, beta) =
+                (random(x_len), random(w_len), per_channel(), per_channel(), per_channel());
+            let (mut y, dy) = (random(y_len), random(y_len));
+            let normed = NormBlock { block, norm: BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-3 } };
+            let saved = normed.forward(&x, &w, Some(&b), &mut y);
+            for with_dx in [true, false] {
+                let (mut dx, mut dw) = (random(x_len), random(w_len));
+                normed.backward(NormBlockGradient {
+                    x: &x,
+                    weights: &w,
+                    saved: &saved,
+                    dy: &dy,
+                    dx: with_dx.then_some(&mut dx),
+                    dw: &mut dw,
+                    db: &mut per_channel(),
+                    dgamma: &mut per_channel(),
+                    dbeta: &mut per_channel(),
                 });
             }
         });

@@ -7,7 +7,7 @@ use burn::tensor::module::{batch_norm, batch_norm_train};
 use super::{Pass, host_values, replace_values};
 use crate::Result;
 use crate::init::Initializer;
-use crate::ops::{self, BatchStatistics, on_kernels};
+use crate::ops::{self, BatchStatistics, NormOperands, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 
 /// `(x − mean) / √(variance + ε) · weight + bias` for each channel.
@@ -62,21 +62,41 @@ impl BatchNorm {
                         (result.output, [result.mean, result.variance])
                     }
                 };
-                // Bessel's correction; a single value has no spread to correct.
-                let unbiased = values as f64 / values.saturating_sub(1).max(1) as f64;
-                self.record(&self.running_mean, mean);
-                self.record(&self.running_variance, variance.mul_scalar(unbiased));
+                self.record_batch(values, [mean, variance]);
                 output
             }
         }
     }
 
+    /// `[N, H, W, C]` to `[N, H, W, C]`.
+    pub fn forward_image(&self, x: Tensor<4>, pass: Pass) -> Tensor<4> {
+        let [n, h, w, c] = x.dims();
+        self.forward(x.reshape([n * h * w, c]), pass).reshape([n, h, w, c])
+    }
+
     fn normalize_on_kernels(&self, x: Tensor<2>) -> (Tensor<2>, [Tensor<1>; 2]) {
         let device = x.device();
-        let statistics = BatchStatistics::default();
-        let output =
-            ops::batch_norm(x, self.weight.val(), self.bias.val(), self.epsilon as f32, statistics.clone());
+        let NormOperands { weight, bias, epsilon, statistics } = self.operands();
+        let output = ops::batch_norm(x, weight, bias, epsilon, statistics.clone());
         (output, statistics.tensors(&device))
+    }
+
+    /// What an operation of our kernels takes to normalize in training.
+    pub(super) fn operands(&self) -> NormOperands {
+        NormOperands {
+            weight: self.weight.val(),
+            bias: self.bias.val(),
+            epsilon: self.epsilon as f32,
+            statistics: BatchStatistics::default(),
+        }
+    }
+
+    /// Lets the running statistics follow a batch's mean and biased variance over `values` a channel.
+    pub(super) fn record_batch(&self, values: usize, [mean, variance]: [Tensor<1>; 2]) {
+        // Bessel's correction; a single value has no spread to correct.
+        let unbiased = values as f64 / values.saturating_sub(1).max(1) as f64;
+        self.record(&self.running_mean, mean);
+        self.record(&self.running_variance, variance.mul_scalar(unbiased));
     }
 
     /// Scale and shift `[C]` that do the same with the running statistics.

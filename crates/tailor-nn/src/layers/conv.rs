@@ -3,12 +3,13 @@
 use burn::module::{Module, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module::conv2d};
+use tailor_kernels::conv::NormBlock;
 
-use super::{Pool, activate, host_values, replace_values};
+use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
 use crate::Result;
 use crate::architecture::{Activation, Padding, Shape};
 use crate::init::Initializer;
-use crate::ops::{BlockSpec, conv_block, on_kernels};
+use crate::ops::{BlockSpec, conv_block, norm_block, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 
 /// `activation(x * weight + bias)`: a cross-correlation, as in all deep learning frameworks.
@@ -64,6 +65,34 @@ impl Conv {
             true => self.forward_on_kernels(x, Some(pool.kernel())),
             false => pool.forward(self.forward_on_burn(x)),
         }
+    }
+
+    /// The convolution, and the batch norm and perhaps pool that follow it: in training one operation where our kernels
+    /// compute and take the pool.
+    pub fn forward_normalized(
+        &self,
+        x: Tensor<4>,
+        norm: &BatchNorm,
+        pool: Option<&Pool>,
+        pass: Pass,
+    ) -> Tensor<4> {
+        let device = x.device();
+        let [images, height, width, _] = x.dims();
+        let spec = self.block_spec(height, width, pool.map(Pool::kernel));
+        let block = spec.block(x.dims(), self.weight.dims());
+        if !(matches!(pass, Pass::Training { .. }) && on_kernels(&device) && NormBlock::takes(&block)) {
+            let y = norm.forward_image(self.forward(x), pass);
+            return match pool {
+                Some(pool) => pool.forward(y),
+                None => y,
+            };
+        }
+        let operands = norm.operands();
+        let statistics = operands.statistics.clone();
+        let y = norm_block(x, self.weight.val(), self.bias.val(), spec, operands);
+        let [_, rows, columns, _] = block.convolution.output_shape();
+        norm.record_batch(images * rows * columns, statistics.tensors(&device));
+        y
     }
 
     fn forward_on_kernels(&self, x: Tensor<4>, pool: Option<tailor_kernels::pool::Pool>) -> Tensor<4> {

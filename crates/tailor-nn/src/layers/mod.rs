@@ -98,10 +98,7 @@ impl Layer {
         use Activations::{Features, Image};
         match (self, input) {
             (Layer::Conv(conv), Image(x)) => Image(conv.forward(x)),
-            (Layer::BatchNorm(norm), Image(x)) => {
-                let [n, h, w, c] = x.dims();
-                Image(norm.forward(x.reshape([n * h * w, c]), pass).reshape([n, h, w, c]))
-            }
+            (Layer::BatchNorm(norm), Image(x)) => Image(norm.forward_image(x, pass)),
             (Layer::BatchNorm(norm), Features(x)) => Features(norm.forward(x, pass)),
             (Layer::Pool(pool), Image(x)) => Image(pool.forward(x)),
             (Layer::Flatten(flatten), Image(x)) => Features(flatten.forward(x)),

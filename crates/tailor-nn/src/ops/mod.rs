@@ -10,6 +10,7 @@ mod cross_entropy;
 mod dense;
 mod dropout;
 mod norm;
+mod norm_block;
 pub(crate) mod optimizer;
 mod pool;
 
@@ -18,6 +19,7 @@ pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
 pub(crate) use dropout::dropout;
 pub(crate) use norm::{BatchStatistics, batch_norm};
+pub(crate) use norm_block::{NormOperands, norm_block};
 pub(crate) use pool::pool;
 
 use std::cell::Cell;

@@ -19,7 +19,7 @@ use super::buffer::{FlexTensor, extents, register, tensor, values};
 pub struct BatchStatistics(Arc<Mutex<Option<Arc<Statistics>>>>);
 
 impl BatchStatistics {
-    /// Mean and biased variance `[C]` of the batch that went through [`batch_norm`].
+    /// Mean and biased variance `[C]` of the batch that went through the operation.
     ///
     /// # Panics
     /// Before it did.
@@ -30,8 +30,8 @@ impl BatchStatistics {
             .map(|values| Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device))
     }
 
-    fn leave(&self, statistics: &Arc<Statistics>) {
-        *self.0.lock().expect("no holder panics") = Some(Arc::clone(statistics));
+    pub(super) fn leave(&self, statistics: Arc<Statistics>) {
+        *self.0.lock().expect("no holder panics") = Some(statistics);
     }
 }
 
@@ -96,7 +96,7 @@ impl TrainNormOp for Flex {
         statistics: BatchStatistics,
     ) -> FlexTensor {
         let (y, state) = forward(x, weight, bias, epsilon);
-        statistics.leave(&state.statistics);
+        statistics.leave(Arc::clone(&state.statistics));
         y
     }
 }
@@ -112,7 +112,7 @@ impl<C: CheckpointStrategy> TrainNormOp for Autodiff<Flex, C> {
         let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
             (x.into_parts(), weight.into_parts(), bias.into_parts());
         let (y, state) = forward(x, weight, bias, epsilon);
-        statistics.leave(&state.statistics);
+        statistics.leave(Arc::clone(&state.statistics));
         match TrainNormBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
             OpsKind::UnTracked(untracked) => untracked.finish(y),
             OpsKind::Tracked(tracked) => tracked.finish(state, y),
