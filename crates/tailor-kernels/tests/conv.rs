@@ -123,6 +123,12 @@ fn the_layers_of_the_reference_systems() {
             reason: "images share tiles",
         },
         Case {
+            convolution: conv([2, 8, 9], [16, 100], 3),
+            activation: Relu,
+            pool: max,
+            reason: "two blocks of channels",
+        },
+        Case {
             convolution: conv([2, 12, 12], [64, 128], 3),
             activation: Relu,
             pool: None,

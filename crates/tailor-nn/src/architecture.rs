@@ -182,7 +182,10 @@ impl Architecture {
             spec.check().map_err(refuse)?;
             let output = spec.output(shape).map_err(refuse)?;
             if output.len() > MAX_ACTIVATIONS {
-                return Err(refuse(format!("it would give {} values an image; {MAX_ACTIVATIONS} is the most", output.len())));
+                return Err(refuse(format!(
+                    "it would give {} values an image; {MAX_ACTIVATIONS} is the most",
+                    output.len()
+                )));
             }
             let layer = PlannedLayer {
                 name: names.next(spec),
@@ -510,7 +513,10 @@ mod tests {
     fn a_layer_that_does_not_fit_is_named_with_its_position() {
         let layers = vec![LayerSpec::MaxPool { size: 14 }, conv(8)];
         let error = Architecture { layers }.plan(GREY_28, 10).unwrap_err().to_string();
-        assert!(error.contains("model.layers.1") && error.contains("conv 3×3") && error.contains("2×2"), "{error}");
+        assert!(
+            error.contains("model.layers.1") && error.contains("conv 3×3") && error.contains("2×2"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,19 +1,17 @@
-//! The lists' inner loops: kernels of one output channel and slice in registers, over its pairs.
+//! The lists' inner loop: kernels of one output channel and slice in registers, over its pairs.
 
 use super::pairs::Lists;
 use super::slices::Plan;
 use crate::simd::{Kernel, Simd, unrolled};
 
-/// Weight, bias and input gradients of what the lists hold.
+/// Weight and bias gradients of what the lists hold.
 pub(super) struct ListGradients<'a> {
     pub plan: &'a Plan<'a>,
     pub lists: &'a Lists,
     /// From a slice to the next.
     pub slice_len: usize,
     pub inputs: *const f32,
-    pub input_gradients: Option<*mut f32>,
     /// As `Plan::weights_len`.
-    pub weights: &'a [f32],
     pub dw: &'a mut [f32],
     pub db: &'a mut [f32],
 }
@@ -42,22 +40,6 @@ impl Kernel for ListGradients<'_> {
                         lists.channel(channel),
                         self.inputs.add(slice * self.slice_len),
                         dw,
-                    )
-                };
-            }
-        }
-        let Some(input_gradients) = self.input_gradients else { return };
-        for slice in 0..slices {
-            let first = slice / plan.slices * outputs;
-            let kernels = self.weights[slice * outputs * kernel_len..].chunks_exact(kernel_len);
-            for (channel, weights) in (first..first + outputs).zip(kernels) {
-                // SAFETY: as above; what whole vectors touch beyond a kernel row is added zeros to.
-                unsafe {
-                    run.input_gradient(
-                        s,
-                        lists.channel(channel),
-                        weights,
-                        input_gradients.add(slice * self.slice_len),
                     )
                 };
             }
@@ -159,52 +141,6 @@ impl KernelRows {
                     s.store(dw.add(r * self.row + v * S::LANES), sums[r][v]);
                 }
             });
-        }
-    }
-
-    /// `dinputs += gradient × weights` over the pairs.
-    #[inline(always)]
-    unsafe fn input_gradient<S: Simd>(
-        self,
-        s: S,
-        pairs: (&[f32], &[u32]),
-        weights: &[f32],
-        dinputs: *mut f32,
-    ) {
-        // SAFETY: the blocks cover the kernel once; else as this function's contract.
-        unsafe { for_each_register_block!(self, S, input_block, s, pairs, weights, dinputs) }
-    }
-
-    #[inline(always)]
-    unsafe fn input_block<S: Simd, const R: usize, const V: usize>(
-        self,
-        (row, start): (usize, usize),
-        s: S,
-        (gradients, begins): (&[f32], &[u32]),
-        weights: &[f32],
-        dinputs: *mut f32,
-    ) {
-        // SAFETY: `row + R <= rows` and `start + V × LANES <= row` by construction; inputs by contract.
-        unsafe {
-            let weights = weights[row * self.row + start..].as_ptr();
-            let dinputs = dinputs.add(row * self.input_row + start);
-            let mut w = [[s.splat(0.); V]; R];
-            unrolled!(r < R, {
-                for v in 0..V {
-                    w[r][v] = s.load(weights.add(r * self.row + v * S::LANES));
-                }
-            });
-            for (&gradient, &begin) in gradients.iter().zip(begins) {
-                let gradient = s.splat(gradient);
-                let dinput = dinputs.add(begin as usize);
-                for r in 0..R {
-                    let dinput = dinput.add(r * self.input_row);
-                    for v in 0..V {
-                        let to = dinput.add(v * S::LANES);
-                        s.store(to, s.fma(gradient, w[r][v], s.load(to)));
-                    }
-                }
-            }
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The general backward pass, sparse and exact.
 //!
 //! A maximum pool passes its gradient to one input of each window and a flat ReLU to none. So for each output
-//! channel the outputs that carry a gradient are listed as pairs (gradient, where its inputs begin), and
+//! channel the outputs that carry a gradient are listed as pairs (gradient, where its inputs begin), and for each output
+//! pixel the channels that do, and
 //!
 //! ```text
-//! weight gradient  for each pair: sums    += gradient × inputs     sums of a kernel in registers
-//! input gradient   for each pair: dinputs += gradient × weights    weights of a kernel in registers
+//! weight gradient  for each pair of a channel: sums    += gradient × inputs     sums of a kernel in registers
+//! input gradient   for each pair of a pixel:   dinputs += gradient × weights    dinputs of a kernel row in registers
 //! ```
 //!
-//! Both walk over the same pairs. Inputs are cut into slices of up to 32 channels, in which the columns of a
+//! Inputs are cut into slices of up to 32 channels, in which the columns of a
 //! kernel row are contiguous: a row of the 3×3 kernel is 96 floats, six AVX-512 vectors, and a band of output
 //! rows is listed at a time, so that its slice stays in the first-level cache. Padding, strides, kernel sizes
 //! and groups only change where inputs begin.
@@ -22,6 +23,7 @@ use super::ConvGradient;
 use super::backward::{OutputGradient, Scratch, parts};
 use super::list_gradients::ListGradients;
 use super::pairs::{Lists, Pushed};
+use super::pixels::{InputGradients, PixelLists};
 use super::slices::Plan;
 use super::turned::Turned;
 use crate::buffer::AlignedBuffer;
@@ -74,6 +76,8 @@ struct Worker<'a> {
     dx: Option<MutPointer<'a, f32>>,
     dense: Option<&'a Turned>,
     lists: Lists,
+    /// The same by pixel, where the input gradient is sparse.
+    pixels: Option<PixelLists>,
     /// Where the inputs of each listed output begin in its image's slice.
     begins: AlignedBuffer<u32>,
     /// Inputs and their gradients of some images: `[groups][slices][images][window]`, and a vector more, as
@@ -100,7 +104,10 @@ impl<'a> Worker<'a> {
         let copied =
             |wanted: bool| AlignedBuffer::zeroed(if wanted && !plan.is_direct() { copies } else { 0 });
         let (inputs, input_gradients) = (copied(true), copied(dx.is_some() && dense.is_none()));
-        let lists = Lists::new(plan.conv.out_channels, plan.images * plan.band * plan.extent[1], plan.isa);
+        let listed = plan.images * plan.band * plan.extent[1];
+        let lists = Lists::new(plan.conv.out_channels, listed, plan.isa);
+        let pixels =
+            (dx.is_some() && dense.is_none()).then(|| PixelLists::new(&plan, listed, outputs.is_windowed()));
         let begins = plan.begins();
         Self {
             plan,
@@ -112,6 +119,7 @@ impl<'a> Worker<'a> {
             dx,
             dense,
             lists,
+            pixels,
             begins,
             inputs,
             input_gradients,
@@ -154,20 +162,26 @@ impl<'a> Worker<'a> {
         for first_row in (0..self.plan.extent[0]).step_by(self.plan.band) {
             let rows = first_row..self.plan.extent[0].min(first_row + self.plan.band);
             self.lists.clear();
+            if let Some(pixels) = &mut self.pixels {
+                pixels.clear();
+            }
             for image in images.clone() {
                 self.list(image, (image - images.start) * self.plan.window.image, rows.clone());
             }
             let slice_len = self.plan.images * self.plan.window.image;
+            let slice_len = if direct { 0 } else { slice_len };
             self.plan.isa.run(ListGradients {
                 plan: &self.plan,
                 lists: &self.lists,
-                slice_len: if direct { 0 } else { slice_len },
+                slice_len,
                 inputs,
-                input_gradients,
-                weights: self.weights,
                 dw: self.dw,
                 db: self.db,
             });
+            if let (Some(lists), Some(input_gradients)) = (&self.pixels, input_gradients) {
+                let (plan, weights) = (&self.plan, self.weights);
+                plan.isa.run(InputGradients { plan, lists, slice_len, input_gradients, weights });
+            }
         }
 
         if let Some(dx) = self.dx
@@ -192,13 +206,16 @@ impl<'a> Worker<'a> {
         let (plan, channels) = (&self.plan, self.plan.conv.out_channels);
         let begins = &self.begins[rows.start * plan.extent[1]..rows.end * plan.extent[1]];
         let outputs = rows.start * plan.extent[1] * channels..rows.end * plan.extent[1] * channels;
-        if self.outputs.is_windowed() {
+        let (dz, places) = if self.outputs.is_windowed() {
             let (dz, index) = self.outputs.windows(image, &mut self.scratch);
-            let places = Some((&index[outputs.clone()], [plan.step[1] / 2, plan.step[0] / 2]));
-            self.lists.push(plan.isa, Pushed { base, begins, dz: &dz[outputs], places });
+            (dz, Some((&index[outputs.clone()], [plan.step[1] / 2, plan.step[0] / 2])))
         } else {
-            let dz = self.outputs.dense(image, &mut self.scratch);
-            self.lists.push(plan.isa, Pushed { base, begins, dz: &dz[outputs], places: None });
+            (self.outputs.dense(image, &mut self.scratch), None)
+        };
+        let pushed = Pushed { base, begins, dz: &dz[outputs], places };
+        self.lists.push(plan.isa, pushed);
+        if let Some(pixels) = &mut self.pixels {
+            pixels.push(plan.isa, pushed);
         }
     }
 }

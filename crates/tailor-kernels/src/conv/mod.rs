@@ -3,7 +3,7 @@
 //! ```text
 //!            x [N, H, W, Ci]                              dy [N, Po, Qo, Co]
 //!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (the general case, sparse)
-//!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients
+//!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients, pixels
 //!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
 //!            └─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer's weights)
 //!                                                          ├─ pointwise  (1×1: matrix products)
@@ -20,6 +20,7 @@ mod list_gradients;
 mod lists;
 mod normalised;
 mod pairs;
+mod pixels;
 mod pointwise;
 mod slices;
 mod turned;

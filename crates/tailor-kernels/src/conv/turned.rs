@@ -19,8 +19,8 @@ pub(super) struct Turned {
 }
 
 impl Turned {
-    /// Whether this is cheaper than lists. Those store as much as they load, which costs about twice per output, but
-    /// only for outputs that are alive; this computes all inputs. A few images tell how many outputs are alive.
+    /// Whether this is cheaper than lists. Those cost half as much again per output, but only for outputs that are
+    /// alive; this computes all inputs. A few images tell how many outputs are alive.
     pub fn pays(block: &ConvBlock, y: &[f32]) -> bool {
         let conv = &block.convolution;
         let Padding { top, left, bottom, right } = conv.padding;
@@ -38,7 +38,7 @@ impl Turned {
             }
         };
         let [_, rows, columns, _] = conv.output_shape();
-        2. * alive * (rows * columns) as f32 > (conv.height * conv.width) as f32
+        1.5 * alive * (rows * columns) as f32 > (conv.height * conv.width) as f32
     }
 
     pub fn new(conv: &Convolution, isa: Isa, weights: &[f32]) -> Self {

@@ -106,7 +106,9 @@ impl Isa {
 
     /// What the environment variable `TAILOR_SIMD` names, or the fastest where it is unset.
     pub fn from_environment() -> Result<Self, IsaError> {
-        let Some(name) = std::env::var_os("TAILOR_SIMD") else { return Ok(Self::detect()) };
+        let Some(name) = std::env::var_os("TAILOR_SIMD").filter(|name| !name.is_empty()) else {
+            return Ok(Self::detect());
+        };
         let isa: Self = name.to_string_lossy().parse()?;
         if isa.is_supported() { Ok(isa) } else { Err(IsaError::Unsupported(isa)) }
     }

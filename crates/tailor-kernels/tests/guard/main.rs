@@ -39,7 +39,7 @@ fn blocks() -> Vec<ConvBlock> {
         Some(Pool { window: [3, 3], stride: [2, 2], padding: Padding::all(1), ..Pool::MAX_2X2 });
     let one = Padding::default();
     #[rustfmt::skip]
-    let cases: [Case; 15] = [
+    let cases: [Case; 16] = [
         (28, [1, 32],  [3, 3], 1, one,             1,  Relu,     max),
         (28, [1, 33],  [3, 3], 1, one,             1,  Relu,     None),
         (13, [32, 64], [3, 3], 1, one,             1,  Relu,     max),
@@ -55,6 +55,7 @@ fn blocks() -> Vec<ConvBlock> {
         (7,  [20, 20], [3, 3], 1, Padding::all(1), 20, Relu6,    None),
         (7,  [12, 18], [3, 3], 1, one,             3,  Relu,     max),
         (8,  [96, 33], [3, 3], 1, one,             1,  Relu,     None),
+        (7,  [5, 75],  [3, 3], 1, one,             1,  Relu,     max),
     ];
     let block = |(size, channels, kernel, stride, padding, groups, activation, pool): Case| {
         let convolution = Convolution {
