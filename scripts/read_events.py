@@ -2,7 +2,7 @@
 """Reads the TensorBoard events of a run with TensorBoard's own reader and compares them with its metrics.csv.
 
     pip install tensorboard
-    python scripts/read_events.py runs/cnn-32-64-001
+    python scripts/read_events.py runs/starter-001
 """
 import csv
 import sys

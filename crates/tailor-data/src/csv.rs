@@ -45,6 +45,11 @@ impl Contents {
             let begins = last_line == 0;
             last_line = line;
             if begins && is_header(&record) {
+                check_header(&record).map_err(|problem| Error::Csv {
+                    path: path.to_owned(),
+                    line,
+                    problem,
+                })?;
                 continue;
             }
             let row = Row { path, line, fields: &record };
@@ -136,6 +141,15 @@ fn is_header(record: &ByteRecord) -> bool {
         std::str::from_utf8(field)
             .is_ok_and(|field| field.trim().parse::<f64>().is_err() && !field.is_empty())
     })
+}
+
+/// Refuses a header that says that the label stands elsewhere than in the first column.
+fn check_header(header: &ByteRecord) -> std::result::Result<(), String> {
+    let is_label = |field: &[u8]| field.trim_ascii().eq_ignore_ascii_case(b"label");
+    match header.iter().position(is_label) {
+        None | Some(0) => Ok(()),
+        Some(column) => Err(format!("the label is in column {}, but must be in the first", column + 1)),
+    }
 }
 
 /// A number from 0 to 255 without blanks or signs.

@@ -152,12 +152,12 @@ impl<T> Parts<T> {
         })
     }
 
-    /// The part that a model is judged by, as `test`: the test part, else validation, else all there is.
+    /// Only the part that a model is judged by: the test part, else validation, else all there is.
     pub(crate) fn into_judged(self) -> Parts<T> {
         match self {
             Parts { test: Some(test), .. } => Parts { test: Some(test), ..Parts::default() },
-            Parts { validation: Some(part), .. } => Parts { test: Some(part), ..Parts::default() },
-            Parts { train, .. } => Parts { test: train, ..Parts::default() },
+            Parts { validation: Some(part), .. } => Parts { validation: Some(part), ..Parts::default() },
+            Parts { train, .. } => Parts { train, ..Parts::default() },
         }
     }
 

@@ -66,5 +66,5 @@ pub use normalization::Normalization;
 pub use official::Sum;
 pub use photo::Photo;
 pub use preparation::Preparation;
-pub use source::{OpenOptions, Source, open, open_test};
+pub use source::{Judged, OpenOptions, Source, open, open_judged};
 pub use statistics::Statistics;

@@ -90,15 +90,33 @@ pub fn open(source: &Source, options: &OpenOptions) -> Result<Splits> {
     Ok(Splits { name, train, validation, test, notes })
 }
 
+/// What a model is judged by.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// What the source calls itself.
+    pub name: String,
+    /// "test", "validation", or "only" where the source has no parts.
+    pub part: &'static str,
+    /// The part.
+    pub images: Dataset,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
 /// Opens only what a model is judged by: the test part, else the validation part, else all there is. The
-/// other parts are not read. Returns what a person should know along with it.
+/// other parts are not read.
 ///
 /// # Errors
 /// As [`open`]; a source without a training part is fine.
-pub fn open_test(source: &Source, options: &OpenOptions) -> Result<(Dataset, Vec<String>)> {
-    let Opened { parts, notes, .. } = Opened::read(source, options, Wanted::Judged)?;
-    let test = parts.test.ok_or_else(|| Error::Dataset(format!("{source} has no images")))?;
-    Ok((test, notes))
+pub fn open_judged(source: &Source, options: &OpenOptions) -> Result<Judged> {
+    let Opened { parts, name, notes } = Opened::read(source, options, Wanted::Judged)?;
+    let (part, images) = match parts {
+        Parts { test: Some(images), .. } => ("test", images),
+        Parts { validation: Some(images), .. } => ("validation", images),
+        Parts { train: Some(images), .. } => ("only", images),
+        Parts { .. } => return Err(Error::Dataset(format!("{source} has no images"))),
+    };
+    Ok(Judged { name, part, images, notes })
 }
 
 /// Which parts to read.

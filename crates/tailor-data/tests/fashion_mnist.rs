@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use tailor_data::{
-    Normalization, OpenOptions, PathKind, Source, Splits, Statistics, kind_of, open, open_test, split,
+    Judged, Normalization, OpenOptions, PathKind, Source, Splits, Statistics, kind_of, open, open_judged,
+    split,
 };
 
 const NAMES: [&str; 10] = [
@@ -71,7 +72,8 @@ fn it_has_no_duplicates() {
 fn its_folder_is_recognized_by_content() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist");
     assert_eq!(kind_of(&folder).unwrap(), PathKind::Dataset);
-    let (test, notes) = open_test(&Source::Path(folder), &OpenOptions::default()).unwrap();
+    let Judged { images: test, notes, .. } =
+        open_judged(&Source::Path(folder), &OpenOptions::default()).unwrap();
     assert_eq!(test.len(), 10_000);
     assert_eq!(test.class_names(), NAMES);
     assert!(notes.is_empty());

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tailor_data::photo::write_png;
-use tailor_data::{ImageShape, OpenOptions, PathKind, Source, Splits, kind_of, open, open_test, split};
+use tailor_data::photo;
+use tailor_data::{
+    ImageShape, Judged, OpenOptions, PathKind, Source, Splits, kind_of, open, open_judged, split,
+};
 
 fn open_path(path: &Path) -> tailor_data::Result<Splits> {
     open(&Source::Path(path.to_owned()), &OpenOptions::default())
@@ -43,7 +45,11 @@ fn write(folder: &Path, name: &str, content: &[u8]) {
 fn png(folder: &Path, name: &str, value: u8, height: usize, width: usize) {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    write_png(&path, &vec![value; height * width], ImageShape::new(height, width, 1)).unwrap();
+    std::fs::write(
+        &path,
+        photo::png(&vec![value; height * width], ImageShape::new(height, width, 1)).unwrap(),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn one_idx_file_is_a_data_set_with_the_labels_beside_it() {
     // As a folder it is a part to evaluate with, and nothing to train with.
     assert!(complaint(folder.path()).contains("has no training part"));
     let source = Source::Path(folder.path().to_owned());
-    assert_eq!(open_test(&source, &OpenOptions::default()).unwrap().0.len(), 2);
+    assert_eq!(open_judged(&source, &OpenOptions::default()).unwrap().images.len(), 2);
 }
 
 #[test]
@@ -181,9 +187,9 @@ fn a_model_s_classes_decide_the_labels_of_a_folder() {
         class_names: Some(names.iter().map(|&name| name.to_owned()).collect()),
         ..OpenOptions::default()
     };
-    let (test, _) = open_test(&source, &options(&["bag", "shoe", "hat"])).unwrap();
+    let Judged { images: test, .. } = open_judged(&source, &options(&["bag", "shoe", "hat"])).unwrap();
     assert_eq!((test.label(0), test.classes()), (1, 3));
-    let error = open_test(&source, &options(&["bag", "hat"])).unwrap_err().to_string();
+    let error = open_judged(&source, &options(&["bag", "hat"])).unwrap_err().to_string();
     assert!(error.contains("the folder \"shoe\" is none of the classes bag, hat"), "{error}");
 }
 

@@ -88,7 +88,7 @@ pub enum Error {
     NoImages,
 
     /// A file could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     File {
         /// "read" or "write".
         action: &'static str,

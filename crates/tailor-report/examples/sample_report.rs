@@ -61,6 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         title: "cnn-bn-32-64-128 on Fashion-MNIST",
         description: "A sample with made-up predictions: three convolution blocks with batch normalization",
         data_name: "Fashion-MNIST",
+        part: "test",
         evaluation: &evaluation,
         predictions: &predictions,
         history: &history,
@@ -74,7 +75,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         reproduce: "tailor train cnn-bn-32-64-128 --seed 42\ntailor evaluate runs/cnn-bn-32-64-128\n",
     };
     fs::write(folder.join("report.html"), tailor_report::html(&report)?)?;
-    tailor_report::write_plots(&folder, &evaluation, &history, Some(9))?;
+    for (name, bytes) in tailor_report::plots(&evaluation, &history, Some(9))? {
+        std::fs::write(folder.join(name), bytes)?;
+    }
 
     let cell = |i| Captioned {
         picture: pictures.picture(i),

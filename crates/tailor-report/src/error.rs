@@ -1,7 +1,5 @@
 //! What can go wrong between figures and a page.
 
-use std::path::PathBuf;
-
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -57,13 +55,4 @@ pub enum Error {
     /// A drawing of this crate was no valid SVG, or its page no valid template: a defect here.
     #[error("cannot draw: {0}; please report this as a defect of the report, with the class names in use")]
     Draw(String),
-
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
 }

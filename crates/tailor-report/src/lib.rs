@@ -39,5 +39,5 @@ mod svg;
 pub use error::{Error, Result};
 pub use grid::{Captioned, Grid, labeled_grid};
 pub use picture::{Picture, Pictures};
-pub use plots::write_plots;
+pub use plots::plots;
 pub use report::{LayerRow, RunReport, html};

@@ -45,6 +45,8 @@ pub(crate) struct Page<'a> {
 
 struct Headline {
     accuracy: String,
+    /// Of the data: "test", …
+    part: String,
     interval: String,
     remark: String,
     tiles: Vec<Tile>,
@@ -148,7 +150,7 @@ impl<'a> Page<'a> {
             style: style(),
             title: report.title,
             description: report.description,
-            headline: headline(report.evaluation, report.data_name),
+            headline: headline(report),
             curves: (!report.history.0.is_empty()).then(|| Curves {
                 loss: curves::loss(report.history, report.kept_epoch).inline(),
                 accuracy: curves::accuracy(report.history, report.kept_epoch).inline(),
@@ -206,7 +208,8 @@ fn style() -> String {
     )
 }
 
-fn headline(evaluation: &Evaluation, data_name: &str) -> Headline {
+fn headline(report: &RunReport) -> Headline {
+    let evaluation = report.evaluation;
     let interval = evaluation.accuracy_interval;
     let mut tiles = vec![
         Tile {
@@ -229,7 +232,8 @@ fn headline(evaluation: &Evaluation, data_name: &str) -> Headline {
     Headline {
         accuracy: percent(evaluation.accuracy),
         interval: format!("{} to {}", percent(interval.low), percent(interval.high)),
-        remark: remarks::headline(evaluation, data_name),
+        part: report.part.to_owned(),
+        remark: remarks::headline(evaluation, report.data_name, report.part),
         tiles,
     }
 }
@@ -321,7 +325,7 @@ impl Cards<'_> {
             predicted: name(self.predictions.predicted(i)),
             label: name(self.predictions.label(i)),
             confidence: percent(self.predictions.confidence(i)),
-            origin: self.pictures.origin(i).unwrap_or_else(|| format!("test image {i}")),
+            origin: self.pictures.origin(i).unwrap_or_else(|| format!("image {i}")),
         })
     }
 }

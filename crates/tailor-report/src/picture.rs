@@ -17,12 +17,12 @@ const PREVIEW: u32 = 112;
 /// JPEG quality of a preview.
 const PREVIEW_QUALITY: u8 = 82;
 
-/// The pictures of a test set.
+/// The pictures of a data set's part.
 pub trait Pictures {
-    /// The picture of test image `i`, in the order of the predictions.
+    /// The picture of image `i`, in the order of the predictions.
     fn picture(&self, i: usize) -> Picture;
 
-    /// Where test image `i` came from, such as its file name, if that says anything.
+    /// Where image `i` came from, such as its file name, if that says anything.
     fn origin(&self, _i: usize) -> Option<String> {
         None
     }

@@ -1,25 +1,20 @@
-//! Plots as files of their own.
-
-use std::fs;
-use std::path::{Path, PathBuf};
+//! Plots as files of their own, to be written by whoever asks for them.
 
 use tailor_eval::{Evaluation, History};
 
 use crate::svg::Drawing;
-use crate::{Error, Result, curves, heat_map, raster, reliability};
+use crate::{Result, curves, heat_map, raster, reliability};
 
-/// Writes `confusion` and `reliability` and, if there is a history, `curves`, each as `.svg` and `.png` into the folder
-/// `dir`, in light colors on white; `kept_epoch` is marked in the curves. A file appears complete or not at all: it is written beside its place and renamed.
-/// Returns the paths.
+/// The files `confusion` and `reliability` and, if there is a history, `curves`, each as `.svg` and `.png`, in light colors
+/// on white: names and contents. `kept_epoch` is marked in the curves.
 ///
 /// # Errors
-/// A plot is too large for an image (thousands of classes), or a file cannot be written.
-pub fn write_plots(
-    dir: &Path,
+/// A plot is too large for an image (thousands of classes).
+pub fn plots(
     evaluation: &Evaluation,
     history: &History,
     kept_epoch: Option<usize>,
-) -> Result<Vec<PathBuf>> {
+) -> Result<Vec<(String, Vec<u8>)>> {
     let mut plots = vec![
         ("confusion", heat_map::heat_map(evaluation)),
         ("reliability", reliability::reliability(&evaluation.calibration)),
@@ -27,13 +22,13 @@ pub fn write_plots(
     if !history.0.is_empty() {
         plots.push(("curves", curves::loss_and_accuracy(history, kept_epoch)));
     }
-    let mut paths = Vec::new();
+    let mut files = Vec::new();
     for (name, drawing) in plots {
         let drawing = with_margin(&drawing);
-        paths.push(write(dir.join(format!("{name}.svg")), drawing.document().as_bytes())?);
-        paths.push(write(dir.join(format!("{name}.png")), &raster::png(&drawing)?)?);
+        files.push((format!("{name}.svg"), drawing.document().into_bytes()));
+        files.push((format!("{name}.png"), raster::png(&drawing)?));
     }
-    Ok(paths)
+    Ok(files)
 }
 
 fn with_margin(drawing: &Drawing) -> Drawing {
@@ -42,15 +37,4 @@ fn with_margin(drawing: &Drawing) -> Drawing {
     let mut framed = Drawing::new(width, height, drawing.label());
     framed.place((MARGIN, MARGIN), drawing);
     framed
-}
-
-fn write(path: PathBuf, content: &[u8]) -> Result<PathBuf> {
-    let partial = path.with_added_extension("partial");
-    let written = fs::write(&partial, content).and_then(|()| fs::rename(&partial, &path));
-    written.map_err(|source| {
-        // Whatever was written of it is of no use; that it cannot be removed adds nothing to the first error.
-        _ = fs::remove_file(&partial);
-        Error::Write { path: path.clone(), source }
-    })?;
-    Ok(path)
 }

@@ -12,13 +12,13 @@ const CALIBRATED: f64 = 0.02;
 /// Validation loss this much above its minimum at the end is called overfitting.
 const OVERFITTED: f64 = 1.05;
 
-pub(crate) fn headline(evaluation: &Evaluation, data_name: &str) -> String {
+pub(crate) fn headline(evaluation: &Evaluation, data_name: &str, part: &str) -> String {
     let interval = evaluation.accuracy_interval;
     format!(
         "{} of {} of {data_name} were named correctly. With 95\u{202f}% confidence, the accuracy on images of \
          this kind lies between {} and {}.",
         count(evaluation.confusion.correct()),
-        counted(evaluation.images, "image"),
+        counted(evaluation.images, &format!("{part} image")),
         percent(interval.low),
         percent(interval.high)
     )

@@ -13,15 +13,17 @@ pub struct RunReport<'a> {
     pub description: &'a str,
     /// The data set that was tested on, such as "Fashion-MNIST".
     pub data_name: &'a str,
+    /// Which part of it: "test", "validation" or "training".
+    pub part: &'a str,
     /// The figures of `predictions`.
     pub evaluation: &'a Evaluation,
-    /// What the model said about the test set.
+    /// What the model said about the images of that part.
     pub predictions: &'a Predictions,
     /// How training went; without epochs, the page has no section on it.
     pub history: &'a History,
     /// The epoch whose weights the model has, if it is known.
     pub kept_epoch: Option<usize>,
-    /// The test set's pictures, in the order of `predictions`.
+    /// Their pictures, in the order of `predictions`.
     pub pictures: &'a dyn Pictures,
     /// The model, layer by layer; may be empty.
     pub layers: Vec<LayerRow>,

@@ -1,8 +1,10 @@
 //! The page as a whole: whatever goes in, it is one well-formed file that needs nothing else.
 
+use std::collections::BTreeMap;
+
 use roxmltree::{Document, ParsingOptions};
 use tailor_eval::{EpochRecord, Evaluation, History, Predictions};
-use tailor_report::{Error, LayerRow, Picture, Pictures, RunReport, html, write_plots};
+use tailor_report::{LayerRow, Picture, Pictures, RunReport, html, plots};
 
 /// What a page may weigh.
 const LARGEST_PAGE: usize = 1_500_000;
@@ -65,6 +67,7 @@ fn page_of(predictions: &Predictions, history: &History, pictures: &dyn Pictures
         title: "A <b>title</b>",
         description: "",
         data_name: "Noise & more",
+        part: "test",
         evaluation: &evaluation,
         predictions,
         history,
@@ -223,6 +226,7 @@ fn figures_of_other_predictions_are_refused() {
         title: "",
         description: "",
         data_name: "",
+        part: "validation",
         evaluation: &evaluation,
         predictions: &shown,
         history: &History::default(),
@@ -242,23 +246,16 @@ fn figures_of_other_predictions_are_refused() {
 
 #[test]
 fn plots_are_files_of_their_own() {
-    let folder = tempfile::tempdir().unwrap();
     let evaluation = Evaluation::of(&predictions(names(10), 200, Some(3))).unwrap();
-    let paths = write_plots(folder.path(), &evaluation, &history(), Some(1)).unwrap();
-    let mut found: Vec<_> =
-        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.sort();
-    assert_eq!(found, {
-        let mut paths = paths.clone();
-        paths.sort();
-        paths
-    });
+    let files: BTreeMap<String, Vec<u8>> =
+        plots(&evaluation, &history(), Some(1)).unwrap().into_iter().collect();
+    assert_eq!(files.len(), 6);
     for name in ["confusion", "curves", "reliability"] {
-        let svg = std::fs::read_to_string(folder.path().join(format!("{name}.svg"))).unwrap();
+        let svg = std::str::from_utf8(&files[&format!("{name}.svg")]).unwrap();
         assert!(!svg.contains("var(--"), "colors are fixed");
-        let document = Document::parse(&svg).unwrap();
+        let document = Document::parse(svg).unwrap();
         let side = |name| document.root_element().attribute(name).unwrap().parse::<f64>().unwrap();
-        let png = image::open(folder.path().join(format!("{name}.png"))).unwrap();
+        let png = image::load_from_memory(&files[&format!("{name}.png")]).unwrap();
         assert!((f64::from(png.width()) - 2.0 * side("width")).abs() <= 2.0, "two pixels for one");
         assert!((f64::from(png.height()) - 2.0 * side("height")).abs() <= 2.0);
     }
@@ -266,17 +263,8 @@ fn plots_are_files_of_their_own() {
 
 #[test]
 fn plots_without_history_leave_the_curves_out() {
-    let folder = tempfile::tempdir().unwrap();
     let evaluation = Evaluation::of(&predictions(names(100), 500, Some(3))).unwrap();
-    write_plots(folder.path(), &evaluation, &History::default(), None).unwrap();
-    assert!(folder.path().join("confusion.png").exists() && !folder.path().join("curves.svg").exists());
-}
-
-#[test]
-fn a_folder_that_is_not_there_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let missing = folder.path().join("missing");
-    let evaluation = Evaluation::of(&predictions(names(3), 30, None)).unwrap();
-    let error = write_plots(&missing, &evaluation, &History::default(), None).unwrap_err();
-    assert!(matches!(&error, Error::Write { path, .. } if path.starts_with(&missing)), "{error}");
+    let files = plots(&evaluation, &History::default(), None).unwrap();
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["confusion.svg", "confusion.png", "reliability.svg", "reliability.png"]);
 }

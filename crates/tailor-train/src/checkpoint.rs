@@ -8,8 +8,10 @@ use tailor_eval::History;
 use tailor_nn::Network;
 use tailor_nn::weights::{NamedTensor, from_safetensors, to_safetensors};
 
+use crate::data::RunData;
 use crate::model_file::ValidationMetrics;
 use crate::optimizer::Optimizer;
+use crate::recipe::Recipe;
 use crate::run::{RunFolder, file_error, files};
 use crate::{Error, Result};
 
@@ -30,8 +32,10 @@ pub struct Progress {
     pub patience: Patience,
     /// When the run was started, in Unix seconds.
     pub started: f64,
-    /// Threads that computed it; another number gives other roundings.
-    pub threads: usize,
+    /// What the run was begun with.
+    pub identity: Identity,
+    /// What computed it so far.
+    pub computed_by: ComputedBy,
     /// Whether there is nothing left to train.
     pub finished: bool,
 }
@@ -49,6 +53,57 @@ pub struct Partial {
     pub seconds: f64,
 }
 
+/// What a run was begun with; it can only go on with the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// As TOML.
+    recipe: String,
+    /// A checksum of all training and validation images and labels.
+    data: u32,
+}
+
+/// What rounds: with other threads or instructions a run goes on, but not to the same bits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ComputedBy {
+    /// Threads.
+    pub threads: usize,
+    /// The instruction set of our kernels.
+    pub instructions: String,
+}
+
+impl Identity {
+    /// Of a run that is about to begin, or to go on.
+    pub fn of(recipe: &Recipe, data: &RunData) -> Self {
+        let checksum = [&data.train, &data.validation].into_iter().fold(0, |sum, part| {
+            (0..part.len()).fold(sum, |sum, i| {
+                crc32c::crc32c_append(crc32c::crc32c_append(sum, part.image(i)), &part.label(i).to_le_bytes())
+            })
+        });
+        Identity { recipe: recipe.to_toml(), data: checksum }
+    }
+
+    /// What differs, if anything.
+    fn check(&self, begun_with: &Identity) -> std::result::Result<(), String> {
+        if self.recipe != begun_with.recipe {
+            return Err(format!(
+                "{} was changed since it was begun; undo that, or start another run",
+                files::RECIPE
+            ));
+        }
+        if self.data != begun_with.data {
+            return Err("the data has changed since it was begun; bring it back, or start another run".into());
+        }
+        Ok(())
+    }
+}
+
+impl ComputedBy {
+    /// This process.
+    pub fn here(threads: usize) -> Self {
+        ComputedBy { threads, instructions: tailor_kernels::Isa::current().to_string() }
+    }
+}
+
 /// What early stopping watches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Patience {
@@ -56,6 +111,16 @@ pub struct Patience {
     pub lowest_loss: Option<f64>,
     /// Epochs since then.
     pub epochs: usize,
+}
+
+impl Patience {
+    /// After an epoch with this validation loss.
+    pub(crate) fn observe(&mut self, loss: f64) {
+        match self.lowest_loss {
+            Some(lowest) if loss >= lowest => self.epochs += 1,
+            _ => *self = Patience { lowest_loss: Some(loss), epochs: 0 },
+        }
+    }
 }
 
 const PROGRESS: &str = "progress";
@@ -88,22 +153,34 @@ pub fn save(run: &RunFolder, progress: &Progress, network: &Network, optimizer: 
 /// Puts network and optimizer back to where the checkpoint was taken.
 ///
 /// # Errors
-/// [`Error::NotResumable`] when there is no checkpoint, or one that is broken or of another model.
-pub fn load(folder: &Path, network: &mut Network, optimizer: &mut Optimizer) -> Result<Progress> {
+/// [`Error::NotResumable`] when there is no checkpoint, or one that is broken or was begun with something else.
+pub fn load(
+    folder: &Path,
+    identity: &Identity,
+    network: &mut Network,
+    optimizer: &mut Optimizer,
+) -> Result<Progress> {
     let path = folder.join(files::CHECKPOINT);
     let refuse =
         |reason: String| Error::NotResumable(folder.into(), format!("{}: {reason}", files::CHECKPOINT));
     let bytes = match std::fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(refuse(
-                "it was stopped before the first checkpoint; start it again in another folder".into(),
-            ));
+            return Err(refuse("it is missing; start the run again in another folder".into()));
         }
         bytes => bytes.map_err(|source| file_error("read", &path, source))?,
     };
     let (tensors, metadata) = from_safetensors(&bytes).map_err(|error| refuse(error.to_string()))?;
     let entry = |key: &str| metadata.get(key).ok_or_else(|| refuse(format!("it has no `{key}`")));
-    let progress = serde_json::from_str(entry(PROGRESS)?).map_err(|error| refuse(error.to_string()))?;
+    let progress: Progress =
+        serde_json::from_str(entry(PROGRESS)?).map_err(|error| refuse(error.to_string()))?;
+    let stopped = |reason: String| Error::NotResumable(folder.into(), reason);
+    identity.check(&progress.identity).map_err(stopped)?;
+    if progress.best.is_some() && !folder.join(files::MODEL).exists() {
+        return Err(stopped(format!(
+            "{}, the best weights so far, is missing; start another run",
+            files::MODEL
+        )));
+    }
     let steps =
         entry(OPTIMIZER_STEPS)?.parse().map_err(|_| refuse("its optimizer steps are no number".into()))?;
 

@@ -35,11 +35,22 @@ impl RunData {
         let DataRecipe { limit, augment, normalize, .. } = &recipe.data;
         let source = Source::parse(&recipe.data.source);
         let Splits { name, train, validation, test, notes } = open_source(&recipe.data)?;
+        let shape = train.shape();
+        if let Some(size) = recipe.data.size
+            && (shape.height, shape.width) != (size, size)
+        {
+            return Err(Error::Unsuitable(format!(
+                "data.size = {size} is for folders of images; the images of {name} have {shape}"
+            )));
+        }
         let seed = recipe.train.seed;
         let (train, validation) = match validation {
             Some(validation) => (train, validation),
             None => {
-                let images = held_out(recipe.data.validation, train.len())?;
+                let images = match recipe.data.validation {
+                    Some(validation) => held_out(validation, train.len())?,
+                    None => (train.len() / 10).min(DEFAULT_VALIDATION),
+                };
                 split::stratified(&train, images, seed)?
             }
         };
@@ -86,6 +97,9 @@ pub fn network_shape(dataset: &Dataset) -> Shape {
     let shape = dataset.shape();
     Shape::Image { height: shape.height, width: shape.width, channels: shape.channels }
 }
+
+/// Images held out unless the recipe says otherwise, or there are too few.
+const DEFAULT_VALIDATION: usize = 5000;
 
 /// Images to hold out, from a count or a fraction.
 fn held_out(validation: f64, images: usize) -> Result<usize> {

@@ -37,7 +37,7 @@ pub enum Error {
     #[error("{0}")]
     Unsuitable(String),
     /// A file of a run or a model cannot be read or written.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}")]
     File {
         /// read, write, lock, …
         action: &'static str,

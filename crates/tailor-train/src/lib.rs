@@ -32,4 +32,4 @@ pub use error::{Error, Result};
 pub use model_file::{Model, ModelInfo};
 pub use recipe::{Override, Recipe};
 pub use run::RunFolder;
-pub use trainer::{Observer, Outcome, Start, train};
+pub use trainer::{Observer, Outcome, Run, Start, train};

@@ -111,9 +111,13 @@ impl Model {
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let path = &Self::file_of(path);
         let refuse = |reason: String| Error::Model { path: path.clone(), reason };
-        let size = std::fs::metadata(path).map_err(|source| file_error("read", path, source))?.len();
-        if size > MAX_FILE_BYTES {
-            return Err(refuse(format!("it is {} GB large", size >> 30)));
+        let file = std::fs::metadata(path).map_err(|source| file_error("read", path, source))?;
+        if !file.is_file() {
+            // A pipe or a device may never end.
+            return Err(refuse("it is not a file".into()));
+        }
+        if file.len() > MAX_FILE_BYTES {
+            return Err(refuse(format!("it is {} GB large", file.len() >> 30)));
         }
         let bytes = std::fs::read(path).map_err(|source| file_error("read", path, source))?;
         let (tensors, metadata) = from_safetensors(&bytes).map_err(|error| refuse(error.to_string()))?;
@@ -160,6 +164,9 @@ impl ModelInfo {
         let extent = 1..=1 << 14;
         if !extent.contains(&height) || !extent.contains(&width) || !matches!(channels, 1 | 3) {
             return Err(format!("it claims images of {height}×{width}×{channels}"));
+        }
+        if self.class_names.iter().any(|name| name.chars().any(char::is_control)) {
+            return Err("a class name holds control characters".into());
         }
         if !self.normalization.fits(channels) {
             return Err(format!("its normalization does not fit images of {channels} channels"));

@@ -24,8 +24,9 @@ use crate::optimizer::OptimizerSpec;
 use crate::schedule::Schedule;
 use crate::{Error, Result, shorthand, spelling};
 
-/// The recipes that come with the program, by name; the first is the default.
-const BUILT_IN: [(&str, &str); 5] = [
+/// The recipes that come with the program, by name.
+const BUILT_IN: [(&str, &str); 6] = [
+    ("starter", include_str!("../../../recipes/starter.toml")),
     ("ann-256-128", include_str!("../../../recipes/ann-256-128.toml")),
     ("cnn-32-64", include_str!("../../../recipes/cnn-32-64.toml")),
     ("cnn-32-64-64", include_str!("../../../recipes/cnn-32-64-64.toml")),
@@ -34,7 +35,7 @@ const BUILT_IN: [(&str, &str); 5] = [
 ];
 
 /// Trained when no recipe is named.
-pub const DEFAULT: &str = "cnn-32-64";
+pub const DEFAULT: &str = "starter";
 
 /// A complete, checked recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,9 +77,10 @@ pub struct DataRecipe {
     /// 1 for grey, 3 for color; by default what the images have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
-    /// Images held out of the training part, stratified; below 1 it is a fraction. Unused where the data has a
-    /// validation part of its own.
-    pub validation: f64,
+    /// Images held out of the training part, stratified; below 1 it is a fraction. By default 5,000, or a tenth where
+    /// that is fewer. Unused where the data has a validation part of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<f64>,
     /// Trains on this many images only, validation images not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -156,7 +158,7 @@ impl Default for DataRecipe {
             source: "fashion-mnist".into(),
             size: None,
             channels: None,
-            validation: 5000.0,
+            validation: None,
             limit: None,
             normalize: Normalize::default(),
             preparation: None,
@@ -239,19 +241,25 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The recipe with some keys replaced.
+    /// The recipe with some keys replaced. A new `type` takes its own defaults along.
     ///
     /// # Errors
     /// [`Error::Recipe`] names the key, and the nearest known one.
     pub fn with_overrides(&self, overrides: &[Override]) -> Result<Recipe> {
         let mut recipe = self.clone();
+        let mut places = Vec::new();
         for Override { key, value } in overrides {
-            let refuse = |reason: String| Error::Recipe { place: format!("--set {key}={value}"), reason };
+            let place = format!("--set {key}={value}");
+            let refuse = |reason: String| Error::Recipe { place: place.clone(), reason };
             let mut table = toml::Value::try_from(&recipe).expect("a recipe is TOML");
+            // `"sgd"` stands for `{ type = "sgd" }`, without the keys of the type before.
+            let key = key.strip_suffix(".type").unwrap_or(key);
             *entry(&mut table, key).map_err(refuse)? = parse_value(value);
             recipe = table.try_into().map_err(|e: toml::de::Error| refuse(spelling::explain(e.message())))?;
-            recipe.check().map_err(refuse)?;
+            places.push(place);
         }
+        // Only together do they have to make sense.
+        recipe.check().map_err(|reason| Error::Recipe { place: places.join(" "), reason })?;
         Ok(recipe)
     }
 
@@ -302,14 +310,21 @@ impl Recipe {
                 "train.warmup-epochs does not go with the one-cycle schedule, which has its own rise".into(),
             );
         }
+        if train.warmup_epochs >= train.epochs as f64 {
+            let (warmup, epochs) = (train.warmup_epochs, train.epochs);
+            return Err(format!(
+                "train.warmup-epochs = {warmup} leaves none of the {epochs} epochs after it"
+            ));
+        }
         train.schedule.check()?;
         train.optimizer.check()?;
-        positive("data.validation", self.data.validation)?;
-        if self.data.validation >= 1.0 && self.data.validation.fract() != 0.0 {
-            return Err(format!(
-                "data.validation must be a whole number of images, or a fraction below 1, not {}",
-                self.data.validation
-            ));
+        if let Some(validation) = self.data.validation {
+            positive("data.validation", validation)?;
+            if validation >= 1.0 && validation.fract() != 0.0 {
+                return Err(format!(
+                    "data.validation must be a whole number of images, or a fraction below 1, not {validation}"
+                ));
+            }
         }
         self.data.limit.map_or(Ok(()), |images| at_least_one("data.limit", images))?;
         self.data.size.map_or(Ok(()), |size| at_least_one("data.size", size))?;

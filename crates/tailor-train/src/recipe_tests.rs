@@ -120,6 +120,17 @@ fn overrides_replace_values_lists_and_whole_tables() {
 }
 
 #[test]
+fn overrides_only_have_to_make_sense_together_and_a_new_type_brings_its_own_defaults() {
+    let recipe = built_in("cnn-32-64").with_overrides(&[set("train.warmup-epochs", "1")]).unwrap();
+    let overrides = [set("train.schedule", "one-cycle"), set("train.warmup-epochs", "0")];
+    assert!(matches!(recipe.with_overrides(&overrides).unwrap().train.schedule, Schedule::OneCycle { .. }));
+    let recipe = recipe.with_overrides(&[set("train.optimizer.type", "sgd")]).unwrap();
+    assert_eq!(recipe.train.optimizer, OptimizerSpec::Sgd { momentum: 0.9, nesterov: false });
+    let error = recipe.with_overrides(&[set("train.warmup-epochs", "25")]).unwrap_err().to_string();
+    assert!(error.contains("leaves none of the 25 epochs"), "{error}");
+}
+
+#[test]
 fn wrong_overrides_name_themselves_and_the_nearest_key() {
     for (key, value, expected) in [
         ("train.lrr", "1", "`lr`"),

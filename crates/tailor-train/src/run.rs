@@ -111,6 +111,15 @@ impl RunFolder {
 /// # Errors
 /// [`Error::File`]; an old file of that name is then still whole.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    // What a link points to is replaced, not the link; what is no file is not replaced at all.
+    let path = match path.canonicalize() {
+        Ok(existing) if !existing.is_file() => {
+            let error = std::io::Error::other("it exists and is not a file");
+            return Err(file_error("write", path, error));
+        }
+        Ok(existing) => existing,
+        Err(_) => path.to_path_buf(),
+    };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();
@@ -124,10 +133,10 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path)?;
+        file.persist(&path)?;
         Ok(())
     };
-    write().map_err(|source| file_error("write", path, source))
+    write().map_err(|source| file_error("write", &path, source))
 }
 
 pub(crate) fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {

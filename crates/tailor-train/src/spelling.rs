@@ -29,7 +29,21 @@ pub fn explain(message: &str) -> String {
             }
         }
     }
-    message.replace("missing field", "missing key").replace('\n', " ")
+    let ours = [
+        ("missing field", "missing key"),
+        ("expected f64", "expected a number"),
+        ("expected f32", "expected a number"),
+        ("expected usize", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected struct ModelRecipe", "expected a table"),
+        ("expected struct DataRecipe", "expected a table"),
+        ("expected struct TrainRecipe", "expected a table"),
+        ("expected a sequence", "expected a list"),
+        ("invalid type", "wrong kind of value"),
+        ("invalid value", "impossible value"),
+        ("\n", " "),
+    ];
+    ours.iter().fold(message.to_string(), |message, (serde, ours)| message.replace(serde, ours))
 }
 
 #[cfg(test)]
@@ -51,5 +65,7 @@ mod tests {
             "unknown value `adamm`; did you mean `adam`?"
         );
         assert_eq!(explain("missing field `name`"), "missing key `name`");
+        let message = "invalid type: string \"many\", expected usize";
+        assert_eq!(explain(message), "wrong kind of value: string \"many\", expected a whole number");
     }
 }

@@ -7,16 +7,16 @@
 //! ```
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tailor_data::batch::{Batch, BatchPlan, batches};
-use tailor_data::{Dataset, Normalization};
 use tailor_eval::{EpochRecord, Evaluation, Predictions};
 use tailor_nn::layers::Pass;
 use tailor_nn::loss::{cross_entropy, smoothed_targets};
-use tailor_nn::{Device, Network, Predictor, Summary};
+use tailor_nn::{Device, Network, Summary};
 
-use crate::checkpoint::{self, Partial, Patience, Progress};
+use crate::checkpoint::{self, ComputedBy, Identity, Partial, Progress};
 use crate::data::RunData;
 use crate::model_file::{ModelInfo, ValidationMetrics};
 use crate::optimizer::Optimizer;
@@ -54,151 +54,148 @@ pub trait Observer {
     fn should_stop(&self) -> bool;
 }
 
+/// What a run is made of.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// What to train, and how.
+    pub recipe: &'a Recipe,
+    /// Its data, opened and split.
+    pub data: &'a RunData,
+    /// Where everything is left.
+    pub folder: &'a RunFolder,
+    /// Where it is computed.
+    pub device: &'a Device,
+    /// Threads that compute it.
+    pub threads: usize,
+}
+
 /// Trains a recipe's network on its data, and leaves weights, metrics, events and a checkpoint in the run's folder.
 ///
-/// The same recipe, data and number of threads give the same bits, however often the run was killed and resumed.
+/// The same recipe, data, number of threads and instruction set give the same bits, however often the run was
+/// killed and resumed.
 ///
 /// # Errors
-/// [`Error::Diverged`] when the loss is no longer finite, [`Error::NotResumable`] when there is no usable checkpoint,
-/// [`Error::File`] when the folder cannot be written.
-pub fn train(
-    recipe: &Recipe,
-    data: &RunData,
-    run: &RunFolder,
-    start: Start,
-    device: &Device,
-    threads: usize,
-    observer: &mut dyn Observer,
-) -> Result<Outcome> {
-    let mut trainer = Trainer::new(recipe, data, run, start, device, threads)?;
-    observer.started(&trainer.network().summary(), &trainer.progress, trainer.steps_per_epoch());
+/// [`Error::Diverged`] when the loss is no longer finite, [`Error::NotResumable`] when there is no usable checkpoint or
+/// it belongs to another recipe or other data, [`Error::File`] when the folder cannot be written.
+pub fn train(run: Run, start: Start, observer: &mut dyn Observer) -> Result<Outcome> {
+    let (mut trainer, mut network) = Trainer::start(run, start)?;
+    observer.started(&network.summary(), &trainer.progress, trainer.steps_per_epoch());
     while !trainer.progress.finished {
-        if !trainer.train_epoch(observer)? {
-            trainer.save_checkpoint()?;
+        let is_whole;
+        (network, is_whole) = trainer.train_epoch(network, observer)?;
+        if !is_whole {
+            trainer.save_checkpoint(&network)?;
             return Ok(Outcome::Stopped(trainer.progress));
         }
-        let (record, kept) = trainer.finish_epoch()?;
+        let (record, kept) = trainer.finish_epoch(&network)?;
         observer.epoch(&record, kept);
     }
     Ok(Outcome::Finished(trainer.progress))
 }
 
 struct Trainer<'a> {
-    recipe: &'a Recipe,
-    data: &'a RunData,
-    run: &'a RunFolder,
+    run: Run<'a>,
+    /// With automatic differentiation.
     device: Device,
-    /// Always there, but for the moment in which the optimizer makes a new one of it.
-    network: Option<Network>,
     optimizer: Optimizer,
     progress: Progress,
-    events: std::path::PathBuf,
+    /// TensorBoard's file.
+    events: PathBuf,
 }
 
 impl<'a> Trainer<'a> {
-    fn new(
-        recipe: &'a Recipe,
-        data: &'a RunData,
-        run: &'a RunFolder,
-        start: Start,
-        device: &Device,
-        threads: usize,
-    ) -> Result<Self> {
+    fn start(run: Run<'a>, start: Start) -> Result<(Self, Network)> {
+        let Run { recipe, data, folder, threads, .. } = run;
         let train = &recipe.train;
-        let device = device.clone().autodiff();
+        let device = run.device.clone().autodiff();
         let mut network =
             Network::new(&recipe.architecture(), data.shape(), data.train.classes(), train.seed, &device)?;
         let tensors = network.trainable_tensors();
-        let plain = device.clone().inner();
         let mut optimizer =
-            Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &plain);
+            Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &device);
+        let identity = Identity::of(recipe, data);
         let progress = match start {
-            Start::Fresh => Progress { started: unix_seconds(), threads, ..Progress::default() },
-            Start::Resume => checkpoint::load(run.path(), &mut network, &mut optimizer)?,
+            Start::Fresh => {
+                let computed_by = ComputedBy::here(threads);
+                Progress { identity, started: unix_seconds(), computed_by, ..Progress::default() }
+            }
+            Start::Resume => checkpoint::load(folder.path(), &identity, &mut network, &mut optimizer)?,
         };
         // A name that does not change: a resumed run goes on in the same file, without what was not checkpointed.
         let events = format!("events.out.tfevents.{:010}.tailor", progress.started as u64);
-        run.write(&events, &events::file(&progress.history, progress.started))?;
-        let events = run.file(&events);
-        Ok(Trainer { recipe, data, run, device, network: Some(network), optimizer, progress, events })
-    }
-
-    fn network(&self) -> &Network {
-        self.network.as_ref().expect("the network is only taken within a step")
+        folder.write(&events, &events::file(&progress.history, progress.started))?;
+        let events = folder.file(&events);
+        let trainer = Trainer { run, device, optimizer, progress, events };
+        // Resumable from the first moment on.
+        trainer.save_checkpoint(&network)?;
+        Ok((trainer, network))
     }
 
     fn steps_per_epoch(&self) -> usize {
-        self.data.train.len().div_ceil(self.recipe.train.batch_size)
+        self.run.data.train.len().div_ceil(self.run.recipe.train.batch_size)
     }
 
     /// Trains the rest of the current epoch. False if the observer stopped it before its end.
-    fn train_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool> {
-        let train = &self.recipe.train;
+    fn train_epoch(&mut self, mut network: Network, observer: &mut dyn Observer) -> Result<(Network, bool)> {
+        let Run { recipe, data, .. } = self.run;
         let epoch = self.progress.epochs;
         let plan = BatchPlan {
-            batch_size: train.batch_size,
-            seed: train.seed,
+            batch_size: recipe.train.batch_size,
+            seed: recipe.train.seed,
             epoch: epoch as u64,
             shuffle: true,
             drop_last: false,
             first_batch: self.progress.steps,
         };
-        let data = self.data;
         let start = Instant::now();
         let before = self.progress.partial.seconds;
         for batch in batches(&data.train, &data.normalization, data.augmentation.as_ref(), &plan) {
-            self.train_step(batch)?;
+            network = self.train_step(network, batch)?;
             self.progress.partial.seconds = before + start.elapsed().as_secs_f64();
             observer.step(epoch + 1, self.progress.steps, &self.progress.partial);
             let more = self.progress.steps < self.steps_per_epoch();
             if more && observer.should_stop() {
-                return Ok(false);
+                return Ok((network, false));
             }
         }
-        Ok(true)
+        Ok((network, true))
     }
 
-    fn train_step(&mut self, batch: Batch) -> Result<()> {
-        let train = &self.recipe.train;
-        let network = self.network.take().expect("a step ends with a network");
+    fn train_step(&mut self, network: Network, batch: Batch) -> Result<Network> {
+        let Run { recipe, data, .. } = self.run;
+        let train = &recipe.train;
         let step = self.optimizer.steps();
         let images = batch.labels.len();
         let pass = Pass::Training { seed: train.seed, step };
         let logits = network.forward(network.images(batch.images, &self.device), pass);
         let targets =
-            smoothed_targets(&batch.labels, self.data.train.classes(), train.label_smoothing, &self.device);
+            smoothed_targets(&batch.labels, data.train.classes(), train.label_smoothing, &self.device);
         let loss = cross_entropy(logits.clone(), targets);
         let mean = f64::from(loss.clone().into_scalar::<f32>());
         if !mean.is_finite() {
-            return Err(Error::Diverged {
-                loss: mean,
-                epoch: self.progress.epochs + 1,
-                step: self.progress.steps + 1,
-                suggestion: train.lr / 10.0,
-            });
+            return Err(self.diverged(mean));
         }
         let gradients = loss.backward();
-        self.network = Some(self.optimizer.step(network, &gradients, self.learning_rate(step)));
+        let network = self.optimizer.step(network, &gradients, self.learning_rate(step));
 
         let partial = &mut self.progress.partial;
         partial.loss += mean * images as f64;
         partial.correct += correct(&tailor_nn::host_values(logits.inner()), &batch.labels);
         partial.images += images;
         self.progress.steps += 1;
-        Ok(())
+        Ok(network)
     }
 
     fn learning_rate(&self, step: u64) -> f64 {
-        let train = &self.recipe.train;
+        let train = &self.run.recipe.train;
         let steps = (self.steps_per_epoch() * train.epochs) as u64;
         train.lr * train.schedule.factor(step, steps, train.epochs as f64, train.warmup_epochs)
     }
 
     /// Validates, keeps the weights if they are the best, and writes everything down.
-    fn finish_epoch(&mut self) -> Result<(EpochRecord, bool)> {
+    fn finish_epoch(&mut self, network: &Network) -> Result<(EpochRecord, bool)> {
         let start = Instant::now();
-        let (loss, accuracy) =
-            validate(&self.network().predictor(), &self.data.validation, &self.data.normalization)?;
+        let (loss, accuracy) = self.validate(network)?;
         let partial = std::mem::take(&mut self.progress.partial);
         let epoch = self.progress.epochs + 1;
         let record = EpochRecord {
@@ -221,36 +218,60 @@ impl<'a> Trainer<'a> {
             *best = Some(metrics);
         }
         patience.observe(loss);
-        let exhausted = self.recipe.train.patience.is_some_and(|limit| patience.epochs >= limit);
-        *finished = exhausted || epoch == self.recipe.train.epochs;
+        let train = &self.run.recipe.train;
+        let exhausted = train.patience.is_some_and(|limit| patience.epochs >= limit);
+        *finished = exhausted || epoch == train.epochs;
 
         if kept {
-            self.run.write(files::MODEL, &self.model_info(metrics).to_bytes(&self.network().export()))?;
+            self.run.folder.write(files::MODEL, &self.model_info(metrics).to_bytes(&network.export()))?;
         }
         self.write_metrics()?;
         self.append_events(&record)?;
         // Last: what it says is done must be on disk.
-        self.save_checkpoint()?;
+        self.save_checkpoint(network)?;
         Ok((record, kept))
+    }
+
+    /// Loss and accuracy on the validation part.
+    fn validate(&self, network: &Network) -> Result<(f64, f64)> {
+        let RunData { validation, normalization, .. } = self.run.data;
+        let logits = inference::logits(&network.predictor(), validation, normalization);
+        if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
+            return Err(self.diverged(f64::from(*logit)));
+        }
+        let labels = (0..validation.len()).map(|i| validation.label(i)).collect();
+        let predictions = Predictions::from_logits(validation.class_names().to_vec(), labels, &logits)?;
+        let evaluation = Evaluation::of(&predictions)?;
+        Ok((evaluation.loss, evaluation.accuracy))
     }
 
     fn is_kept(&self, metrics: &ValidationMetrics) -> bool {
         let Some(best) = &self.progress.best else { return true };
-        match self.recipe.train.keep {
+        match self.run.recipe.train.keep {
             Keep::BestAccuracy => metrics.accuracy > best.accuracy,
             Keep::LowestLoss => metrics.loss < best.loss,
             Keep::Last => true,
         }
     }
 
+    fn diverged(&self, loss: f64) -> Error {
+        Error::Diverged {
+            loss,
+            epoch: self.progress.epochs + 1,
+            step: self.progress.steps + 1,
+            suggestion: self.run.recipe.train.lr / 10.0,
+        }
+    }
+
     fn model_info(&self, validation: ValidationMetrics) -> ModelInfo {
+        let Run { recipe, data, .. } = self.run;
         ModelInfo {
-            recipe: self.recipe.clone(),
-            data_name: self.data.name.clone(),
-            class_names: self.data.train.class_names().to_vec(),
-            shape: self.data.train.shape(),
-            normalization: self.data.normalization.clone(),
-            preparation: self.data.preparation,
+            recipe: recipe.clone(),
+            data_name: data.name.clone(),
+            class_names: data.train.class_names().to_vec(),
+            shape: data.train.shape(),
+            normalization: data.normalization.clone(),
+            preparation: data.preparation,
             validation: Some(validation),
         }
     }
@@ -258,7 +279,7 @@ impl<'a> Trainer<'a> {
     fn write_metrics(&self) -> Result<()> {
         let mut csv = Vec::new();
         self.progress.history.write_csv(&mut csv)?;
-        self.run.write(files::METRICS, &csv)
+        self.run.folder.write(files::METRICS, &csv)
     }
 
     /// Appended rather than replaced: TensorBoard follows the open file.
@@ -270,27 +291,9 @@ impl<'a> Trainer<'a> {
         append().map_err(|source| file_error("write", &self.events, source))
     }
 
-    fn save_checkpoint(&self) -> Result<()> {
-        checkpoint::save(self.run, &self.progress, self.network(), &self.optimizer)
+    fn save_checkpoint(&self, network: &Network) -> Result<()> {
+        checkpoint::save(self.run.folder, &self.progress, network, &self.optimizer)
     }
-}
-
-impl Patience {
-    fn observe(&mut self, loss: f64) {
-        match self.lowest_loss {
-            Some(lowest) if loss >= lowest => self.epochs += 1,
-            _ => *self = Patience { lowest_loss: Some(loss), epochs: 0 },
-        }
-    }
-}
-
-/// Loss and accuracy on a validation part.
-fn validate(predictor: &Predictor, dataset: &Dataset, normalization: &Normalization) -> Result<(f64, f64)> {
-    let logits = inference::logits(predictor, dataset, normalization);
-    let labels = (0..dataset.len()).map(|i| dataset.label(i)).collect();
-    let predictions = Predictions::from_logits(dataset.class_names().to_vec(), labels, &logits)?;
-    let evaluation = Evaluation::of(&predictions)?;
-    Ok((evaluation.loss, evaluation.accuracy))
 }
 
 /// Images whose label has the highest of the logits `[N, K]`.

@@ -41,8 +41,8 @@ const EXAMPLES: &str = "\
 Examples:
   tailor train                              train the default recipe on Fashion-MNIST
   tailor train cnn-32-64 --set train.lr=3e-4
-  tailor evaluate runs/cnn-32-64-001
-  tailor predict runs/cnn-32-64-001 shoe.jpg photos/
+  tailor evaluate runs/starter-001
+  tailor predict runs/starter-001 shoe.jpg photos/
   tailor data preview --output preview.png";
 
 #[derive(Subcommand)]
@@ -117,11 +117,20 @@ fn context(cli: &Cli) -> anyhow::Result<Context> {
 
 /// Whether the error lies in what was asked, not in what became of it.
 fn is_usage(error: &anyhow::Error) -> bool {
+    use tailor_nn::Error::Architecture;
     use tailor_train::Error;
-    matches!(
-        error.downcast_ref(),
-        Some(Error::UnknownRecipe { .. } | Error::Recipe { .. } | Error::Exists(_))
-    ) || error.is::<commands::Usage>()
+    let is_asked = |error: &Error| {
+        matches!(
+            error,
+            Error::UnknownRecipe { .. }
+                | Error::Recipe { .. }
+                | Error::Exists(_)
+                | Error::Network(Architecture { .. })
+        )
+    };
+    error.is::<commands::Usage>()
+        || error.downcast_ref().is_some_and(is_asked)
+        || matches!(error.downcast_ref(), Some(Architecture { .. }))
 }
 
 /// Whether the reader of our output has gone, as in `tailor … | head`.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tailor_eval::EpochRecord;
 use tailor_nn::Summary;
-use tailor_train::checkpoint::{Partial, Progress};
+use tailor_train::checkpoint::{ComputedBy, Partial, Progress};
 use tailor_train::{Observer, Recipe};
 
-use crate::interrupt;
+use crate::{Context, interrupt};
 
 /// Prints a line to standard error. Nobody may be listening any more; that is no reason to stop working.
 pub fn say(text: impl Display) {
@@ -20,14 +20,21 @@ pub fn say(text: impl Display) {
 /// Prints a run's progress.
 pub struct Console {
     quiet: bool,
+    computed_by: ComputedBy,
     epochs: usize,
     steps_per_epoch: usize,
     bar: ProgressBar,
 }
 
 impl Console {
-    pub fn new(recipe: &Recipe, quiet: bool) -> Self {
-        Console { quiet, epochs: recipe.train.epochs, steps_per_epoch: 0, bar: ProgressBar::hidden() }
+    pub fn new(recipe: &Recipe, context: &Context) -> Self {
+        Console {
+            quiet: context.quiet,
+            computed_by: ComputedBy::here(context.threads),
+            epochs: recipe.train.epochs,
+            steps_per_epoch: 0,
+            bar: ProgressBar::hidden(),
+        }
     }
 
     /// A line above the bar, or on its own.
@@ -47,6 +54,12 @@ impl Observer for Console {
         }
         say(format_args!("{summary}\n"));
         if progress.epochs > 0 || progress.steps > 0 {
+            let ComputedBy { threads, instructions } = &progress.computed_by;
+            if progress.computed_by != self.computed_by {
+                say(format_args!(
+                    "note: begun with --threads {threads} on {instructions}; with anything else the bits differ"
+                ));
+            }
             say(format_args!("resuming after epoch {}, step {}", progress.epochs, progress.steps));
         }
         say("epoch      train loss  accuracy   validation loss  accuracy   learning rate   seconds");

@@ -4,25 +4,28 @@ use std::io::Write;
 use std::path::Path;
 
 use tailor_data::Dataset;
-use tailor_eval::{Evaluation, History, Predictions, Timing, table};
-use tailor_report::{LayerRow, Picture, Pictures, RunReport, html, write_plots};
+use tailor_eval::{Evaluation, History, Predictions, Timing, table, thousands};
+use tailor_report::{LayerRow, Picture, Pictures, RunReport, html, plots};
 use tailor_train::Model;
 use tailor_train::run::{files, replace_file};
 
+use crate::Context;
+
 /// A model's judgment on one part of a data set.
-pub struct Judged<'a> {
+pub struct Results<'a> {
     model: &'a Model,
     images: &'a Dataset,
-    /// test, validation or training.
+    /// test, validation, training or only.
     part: &'a str,
     data_name: &'a str,
     history: History,
     predictions: Predictions,
     evaluation: Evaluation,
     timing: Timing,
+    threads: usize,
 }
 
-impl<'a> Judged<'a> {
+impl<'a> Results<'a> {
     /// Lets the model predict every image.
     pub fn new(
         model: &'a Model,
@@ -30,10 +33,21 @@ impl<'a> Judged<'a> {
         part: &'a str,
         data_name: &'a str,
         history: History,
+        context: &Context,
     ) -> anyhow::Result<Self> {
         let (predictions, timing) = model.predict(images)?;
         let evaluation = Evaluation::of(&predictions)?;
-        Ok(Judged { model, images, part, data_name, history, predictions, evaluation, timing })
+        Ok(Results {
+            model,
+            images,
+            part,
+            data_name,
+            history,
+            predictions,
+            evaluation,
+            timing,
+            threads: context.threads,
+        })
     }
 
     /// Writes evaluation.json, predictions.csv, plots and report.html into a folder.
@@ -41,7 +55,9 @@ impl<'a> Judged<'a> {
         let mut predictions = Vec::new();
         self.predictions.write_csv(&mut predictions)?;
         replace_file(&folder.join(files::PREDICTIONS), &predictions)?;
-        write_plots(folder, &self.evaluation, &self.history, self.kept_epoch())?;
+        for (name, bytes) in plots(&self.evaluation, &self.history, self.kept_epoch())? {
+            replace_file(&folder.join(name), &bytes)?;
+        }
         replace_file(&folder.join(files::REPORT), self.page()?.as_bytes())?;
         // Last: where it is, the others are too.
         replace_file(&folder.join(files::EVALUATION), &self.json()?)?;
@@ -91,7 +107,8 @@ impl<'a> Judged<'a> {
         let report = RunReport {
             title: &info.recipe.name,
             description: &info.recipe.description,
-            data_name: &format!("{}, {} part", self.data_name, self.part),
+            data_name: self.data_name,
+            part: self.part,
             evaluation: &self.evaluation,
             predictions: &self.predictions,
             history: &self.history,
@@ -114,7 +131,7 @@ impl<'a> Judged<'a> {
         let mut facts = vec![("tailor".to_string(), env!("CARGO_PKG_VERSION").to_string())];
         let mut add = |name: &str, value: String| facts.push((name.to_string(), value));
         add("Seed", info.recipe.train.seed.to_string());
-        add("Parameters", self.model.summary.parameters().to_string());
+        add("Parameters", thousands(self.model.summary.parameters()));
         if let Some(kept) = info.validation {
             add("Kept epoch", format!("{} of {}", kept.epoch, self.history.0.len().max(kept.epoch)));
             add("Validation accuracy", format!("{:.2} %", 100.0 * kept.accuracy));
@@ -125,14 +142,18 @@ impl<'a> Judged<'a> {
             let images_per_second: f64 = self.history.0.iter().map(|epoch| epoch.images_per_second).sum();
             add("Training speed", format!("{:.0} images/s", images_per_second / self.history.0.len() as f64));
         }
+        add("Threads", self.threads.to_string());
+        add("Instructions", tailor_kernels::Isa::current().to_string());
         add("Evaluation speed", format!("{:.0} images/s", self.timing.images_per_second()));
         facts
     }
 
     fn reproduce(&self) -> String {
-        "tailor train recipe.toml    # the recipe above, saved as a file\n\
-         tailor evaluate model.safetensors"
-            .to_string()
+        let threads = self.threads;
+        format!(
+            "tailor train recipe.toml --threads {threads}    # the recipe above, saved as a file\n\
+             tailor evaluate model.safetensors"
+        )
     }
 }
 

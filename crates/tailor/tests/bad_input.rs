@@ -98,7 +98,12 @@ fn folders_that_cannot_be_learned_from() {
     }
     bench.write("photos/hat/only.png", png(28, |x, y| (x * y % 250) as u8));
     bench.fail(&["train", "cnn-32-64", "--data", "photos", "--set", "data.validation=0.2"], 1, &["hat"]);
-    bench.fail(&["train", "cnn-32-64", "--data", "photos"], 1, &["data.validation"]);
+    bench.fail(&["train", "cnn-32-64", "--data", "photos"], 1, &["hat"]);
+    bench.fail(
+        &["train", "cnn-32-64", "--data", "photos", "--set", "data.validation=50"],
+        1,
+        &["data.validation"],
+    );
     assert!(!bench.path("runs").exists() || std::fs::read_dir(bench.path("runs")).unwrap().count() == 0);
 }
 
@@ -175,7 +180,7 @@ fn recipes_that_cannot_be() {
     bench.write("impossible.toml", recipe.replace("lr = 1e-2", "lr = -1"));
     bench.fail(&["train", "impossible.toml"], 2, &["train.lr", "above 0"]);
     bench.write("deep.toml", recipe.replace("\"max-pool\",", "\"max-pool\", \"max-pool\", \"max-pool\","));
-    bench.fail(&["train", "deep.toml"], 1, &["layer 4", "max pool"]);
+    bench.fail(&["train", "deep.toml"], 2, &["model.layers.3", "max pool"]);
     bench.fail(&["train", "cnn-32-46"], 2, &["`cnn-32-46`", "did you mean `cnn-32-64`?"]);
     bench.fail(&["train", "nowhere.toml"], 1, &["nowhere.toml"]);
     bench.fail(&["train", "--set", "train.lrr=1"], 2, &["train.lrr", "`lr`"]);
@@ -187,17 +192,48 @@ fn recipes_that_cannot_be() {
 }
 
 #[test]
-fn a_broken_checkpoint_is_refused_and_the_run_left_alone() {
+fn a_run_does_not_go_on_with_a_broken_checkpoint_another_recipe_or_other_data() {
     let bench = Bench::new();
     let recipe = bench.stripes_recipe();
     bench.succeed(&["train", &recipe, "--run", "run", "--quiet"]);
-    let model = bench.read("run/model.safetensors");
-    let checkpoint = bench.read("run/last.checkpoint");
+    let resume = ["train", "--run", "run", "--resume"];
+    let [model, checkpoint, settings] = ["model.safetensors", "last.checkpoint", "recipe.toml"]
+        .map(|name| bench.read(&format!("run/{name}")));
+
     bench.write("run/last.checkpoint", &checkpoint[..checkpoint.len() / 2]);
-    bench.fail(&["train", "--run", "run", "--resume"], 1, &["last.checkpoint", "complete"]);
+    bench.fail(&resume, 1, &["last.checkpoint", "complete"]);
     std::fs::remove_file(bench.path("run/last.checkpoint")).unwrap();
-    bench.fail(&["train", "--run", "run", "--resume"], 1, &["last.checkpoint", "another folder"]);
+    bench.fail(&resume, 1, &["last.checkpoint", "another folder"]);
+    bench.write("run/last.checkpoint", &checkpoint);
+
+    let changed = String::from_utf8(settings.clone()).unwrap().replace("epochs = 3", "epochs = 9");
+    bench.write("run/recipe.toml", changed);
+    bench.fail(&resume, 1, &["recipe.toml was changed"]);
+    bench.write("run/recipe.toml", settings);
+
+    let images = bench.read("stripes/train-images-idx3-ubyte");
+    let mut changed = images.clone();
+    changed[5000] ^= 1;
+    bench.write("stripes/train-images-idx3-ubyte", changed);
+    bench.fail(&resume, 1, &["the data has changed"]);
+    bench.write("stripes/train-images-idx3-ubyte", images);
+
     assert!(model == bench.read("run/model.safetensors"));
+    std::fs::remove_file(bench.path("run/model.safetensors")).unwrap();
+    bench.fail(&resume, 1, &["model.safetensors", "missing"]);
+}
+
+#[test]
+fn results_are_not_written_into_another_models_run() {
+    let bench = Bench::new();
+    let recipe = bench.stripes_recipe();
+    bench.succeed(&["train", &recipe, "--run", "a", "--quiet"]);
+    bench.succeed(&["train", &recipe, "--run", "b", "--seed", "2", "--quiet"]);
+    let before = bench.read("b/predictions.csv");
+    bench.fail(&["evaluate", "a", "--output", "b"], 2, &["another model"]);
+    bench.fail(&["evaluate", "a", "--output", "b/model.safetensors"], 1, &["b/model.safetensors"]);
+    assert!(before == bench.read("b/predictions.csv"));
+    bench.succeed(&["evaluate", "b", "--output", "b"]);
 }
 
 #[test]
@@ -229,25 +265,15 @@ fn a_full_disk_is_named_and_what_was_written_before_stays_whole() {
         eprintln!("skipped: a small file system cannot be mounted here");
         return;
     }
-    let ran = bench.run(&[
-        "train",
-        &recipe,
-        "--run",
-        "disk/run",
-        "--set",
-        "model.layers.0.filters=4000",
-        "--quiet",
-    ]);
-    let left = disk.join("run/model.safetensors").metadata().map(|file| file.len());
+    // 46 weights a filter and four bytes each make W = 200 KB. The first checkpoint (3 W, with two moments) and the
+    // model (W) fit; the second checkpoint is written beside the first one, and does not.
+    let filters = "model.layers.0.filters=1087";
+    let ran = bench.run(&["train", &recipe, "--run", "disk/run", "--set", filters, "--quiet"]);
+    let checkpoint = std::fs::read(disk.join("run/last.checkpoint")).unwrap();
     let temporary = bench.listing().iter().filter(|name| name.contains(".writing-")).count();
     let unmounted = std::process::Command::new("umount").arg(&disk).status();
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(
-        ran.err.contains("cannot write disk/run/last.checkpoint") && ran.err.contains("space"),
-        "{}",
-        ran.err
-    );
-    // The weights fitted, 4000 · (9 + 1) + 36,000 · 4 + 4 values; the checkpoint with its moments did not.
-    assert!(left.is_ok_and(|bytes| bytes > 4 * 184_004) && temporary == 0);
+    assert!(ran.err.contains("run/last.checkpoint") && ran.err.contains("space"), "{}", ran.err);
+    assert!(tailor_nn::weights::from_safetensors(&checkpoint).is_ok() && temporary == 0);
     assert!(unmounted.is_ok_and(|status| status.success()));
 }

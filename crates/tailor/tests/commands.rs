@@ -86,3 +86,12 @@ fn preview_writes_a_picture_of_every_class() {
         picture.height()
     );
 }
+
+#[test]
+fn a_preview_leaves_room_for_classes_without_images() {
+    let bench = Bench::new();
+    bench.write("gap.csv", "0,1,2,3,4\n9,5,6,7,8\n");
+    bench.succeed(&["data", "preview", "--data", "gap.csv", "--output", "p.png"]);
+    assert!(image::load_from_memory(&bench.read("p.png")).is_ok());
+    bench.fail(&["data", "preview", "--data", "gap.csv", "--output", "p.jpg"], 2, &["p.jpg", ".png"]);
+}

@@ -2,6 +2,8 @@
 
 mod workbench;
 
+use std::path::Path;
+
 use workbench::{Bench, png};
 
 /// A bench with a model of the stripes: class k is a bright row 2k+1 of 8×8.
@@ -96,4 +98,21 @@ fn a_drawn_trouser_on_white_is_named_by_a_model_of_the_real_data() {
     bench.write("trouser.png", trouser);
     let out = bench.succeed(&["predict", "run", "trouser.png", "--top", "1", "--format", "csv"]).out;
     assert!(out.contains("trouser.png,Trouser,"), "{out}");
+}
+
+#[test]
+fn real_photographs_of_trousers_on_a_plain_ground_are_named() {
+    let photographs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/photos/train/pants");
+    let names = ["3901a67e-e2da-483f-89ac-e0472b33e5a9.jpg", "74e2adaf-72e7-405c-8e79-7dd804353143.jpg"];
+    if !names.iter().all(|name| photographs.join(name).exists()) {
+        eprintln!("skipped: the photographs are not beside the repository");
+        return;
+    }
+    let bench = Bench::new();
+    bench.succeed(&["train", "cnn-32-64-64", "--limit", "12000", "--epochs", "4", "--run", "run", "--quiet"]);
+    for name in names {
+        let photograph = photographs.join(name).display().to_string();
+        let out = bench.succeed(&["predict", "run", &photograph, "--top", "1", "--format", "csv"]).out;
+        assert!(out.lines().nth(1).unwrap().contains(",Trouser,"), "{out}");
+    }
 }

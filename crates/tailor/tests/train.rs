@@ -239,3 +239,31 @@ fn real_fashion_mnist_is_learned_from_a_small_part_of_it() {
     // Chance is 10 %; two epochs of 2,000 images reach some 70 %.
     assert!(evaluation["accuracy"].as_f64().unwrap() > 0.6, "{}", evaluation["accuracy"]);
 }
+
+#[test]
+fn data_without_a_test_part_is_judged_by_what_was_held_out_each_time() {
+    let bench = Bench::new();
+    let recipe = bench.stripes_recipe();
+    for name in ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
+        std::fs::remove_file(bench.path(format!("stripes/{name}"))).unwrap();
+    }
+    let trained = bench.succeed(&["train", &recipe, "--run", "run"]).out;
+    assert!(trained.contains("on the validation part"), "{trained}");
+    let judged = bench.succeed(&["evaluate", "run"]).out;
+    assert!(judged.contains("on the validation part") && judged.contains("40 images"), "{judged}");
+    assert_eq!(
+        bench.succeed(&["evaluate", "run", "--json"]).out.as_bytes(),
+        bench.read("run/evaluation.json")
+    );
+}
+
+#[test]
+fn a_run_stopped_in_its_first_epoch_can_be_resumed() {
+    let bench = Bench::new();
+    let recipe = bench.stripes_recipe();
+    let diverging = ["--set", "train.lr=1e30", "--set", "train.optimizer=sgd", "--quiet"];
+    let arguments = [&["train", recipe.as_str(), "--run", "run"], &diverging[..]].concat();
+    bench.fail(&arguments, 1, &["diverged"]);
+    // It goes on from its first step, to the same end.
+    bench.fail(&["train", "--run", "run", "--resume", "--quiet"], 1, &["diverged"]);
+}

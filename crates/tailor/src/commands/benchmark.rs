@@ -9,7 +9,7 @@ use tailor_data::batch::{BatchPlan, batches};
 use tailor_eval::EpochRecord;
 use tailor_nn::{Network, Predictor, Summary};
 use tailor_train::checkpoint::{Partial, Progress};
-use tailor_train::{Observer, Override, Recipe, RunData, RunFolder, Start};
+use tailor_train::{Observer, Override, Recipe, Run, RunData, RunFolder, Start};
 
 use crate::Context;
 use crate::progress::say;
@@ -85,23 +85,24 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     if !args.json {
         writeln!(
             out,
-            "{} threads, {} instructions, peak {peak_gflops:.0} GFLOP/s\n\n{:20} {:>10} {:>8} {:>6} {:>12} {:>8} {:>6} {:>8} {:>8}",
+            "{} threads, {} instructions, peak {peak_gflops:.0} GFLOP/s\n\n\
+             {:20} {:>26} {:>28} {:>17}\n\
+             {:20} {:>10} {:>8} {:>6} {:>12} {:>8} {:>6} {:>8} {:>8}",
             context.threads,
             tailor_kernels::Isa::current(),
-            format_args!("batch {} / {}", args.batch_size, args.inference_batch),
-            "training",
             "",
-            "of",
-            "inference",
-            "",
-            "of",
+            format!("training, batch {}", args.batch_size),
+            format!("inference, batch {}", args.inference_batch),
             "one image",
-            ""
-        )?;
-        writeln!(
-            out,
-            "{:20} {:>10} {:>8} {:>6} {:>12} {:>8} {:>6} {:>8} {:>8}",
-            "", "images/s", "GFLOP/s", "peak", "images/s", "GFLOP/s", "peak", "p50 µs", "p99 µs"
+            "",
+            "images/s",
+            "GFLOP/s",
+            "peak",
+            "images/s",
+            "GFLOP/s",
+            "peak",
+            "p50 µs",
+            "p99 µs"
         )?;
     }
     for recipe in &recipes {
@@ -182,8 +183,8 @@ fn train_images_per_second(
     let mut recipe = recipe.clone();
     recipe.train.epochs = 1000;
     recipe.train.patience = None;
-    let folder = tempfile::tempdir()?;
-    let run = RunFolder::create(&folder.path().join("run"))?;
+    let scratch = tempfile::tempdir()?;
+    let folder = RunFolder::create(&scratch.path().join("run"))?;
     let mut stopwatch = Stopwatch {
         budget: budget.as_secs_f64(),
         steps: 0,
@@ -191,7 +192,9 @@ fn train_images_per_second(
         images: 0,
         seconds: 0.0,
     };
-    tailor_train::train(&recipe, data, &run, Start::Fresh, &context.device, context.threads, &mut stopwatch)?;
+    let run =
+        Run { recipe: &recipe, data, folder: &folder, device: &context.device, threads: context.threads };
+    tailor_train::train(run, Start::Fresh, &mut stopwatch)?;
     Ok(stopwatch.images as f64 / stopwatch.seconds)
 }
 

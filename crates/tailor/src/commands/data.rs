@@ -65,7 +65,8 @@ pub struct PreviewArgs {
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  tailor data fetch mnist && tailor train cnn-32-64-64 --data mnist")]
 pub struct FetchArgs {
-    /// fashion-mnist or mnist
+    /// Which one
+    #[arg(value_parser = ["fashion-mnist", "mnist"])]
     name: String,
 
     /// Take the files from a mirror
@@ -153,6 +154,9 @@ fn write_duplicates(out: &mut impl Write, statistics: &Statistics) -> anyhow::Re
 }
 
 fn preview(args: &PreviewArgs, context: Context) -> anyhow::Result<()> {
+    if args.output.extension().is_none_or(|extension| extension != "png") {
+        return Err(super::Usage(format!("{} does not end in .png", args.output.display())).into());
+    }
     let mut recipe = super::recipe(&args.recipe, &[])?;
     if let Some(source) = &args.data {
         recipe.data.source.clone_from(source);
@@ -185,7 +189,11 @@ fn preview_grid(
         let of_class = images.subset(&of_class).limit(chosen, args.seed);
         for i in 0..chosen {
             // A class with too few images begins again.
-            let i = i % of_class.len().max(1);
+            let Some(i) = i.checked_rem(of_class.len()) else {
+                let nothing = || cell(vec![255; images.shape().len()], images.shape());
+                cells.extend([nothing()?, nothing()?, nothing()?]);
+                continue;
+            };
             let original = of_class.image(i);
             cells.push(cell(original.to_vec(), images.shape())?);
             for copy in 0..2 {

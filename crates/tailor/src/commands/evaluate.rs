@@ -3,24 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
-use tailor_data::{Dataset, OpenOptions, Source};
+use tailor_data::{Dataset, Judged, OpenOptions, Source};
 use tailor_eval::History;
 use tailor_train::run::files;
-use tailor_train::{Model, RunData};
+use tailor_train::{Model, RunData, RunFolder};
 
 use super::Usage;
 use crate::Context;
 use crate::progress::say;
-use crate::results::Judged;
+use crate::results::Results;
 
 /// Judge a model on labeled images it has not seen: accuracy, loss, precision, recall, confusion
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  tailor evaluate runs/cnn-32-64-001                        the test part of what it was trained on
+  tailor evaluate runs/starter-001                        the test part of what it was trained on
   tailor evaluate model.safetensors --data my-photos/ --output judged/
-  tailor evaluate runs/cnn-32-64-001 --json | jq .accuracy")]
+  tailor evaluate runs/starter-001 --json | jq .accuracy")]
 pub struct Args {
     /// A model file, or a run's folder
     model: PathBuf,
@@ -54,52 +55,65 @@ enum Part {
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let model = Model::load(&args.model, &context.device)?;
-    let (images, data_name, notes) = open(&model, &args)?;
+    // Locked, where it is the run that the model lies in.
+    let _run = args.output.as_deref().map(|output| prepare_output(output, &args.model)).transpose()?;
+    let Judged { name, part, images, notes } = open(&model, &args)?;
     if !context.quiet {
         notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
     check_fit(&model, &images)?;
-    let history = history_beside(&args.model)?;
-    let part = match args.part {
-        Part::Test => "test",
-        Part::Validation => "validation",
-        Part::Train => "training",
-    };
-    let judged = Judged::new(&model, &images, part, &data_name, history)?;
+    let results = Results::new(&model, &images, part, &name, history_beside(&args.model)?, &context)?;
     if let Some(folder) = &args.output {
-        std::fs::create_dir_all(folder)?;
-        judged.write(folder)?;
+        results.write(folder)?;
     }
     match args.json {
-        true => judged.print_json()?,
+        true => results.print_json()?,
         false => {
-            judged.print(context.quiet, args.output.map(|folder| folder.join(files::REPORT)).as_deref())?
+            results.print(context.quiet, args.output.map(|folder| folder.join(files::REPORT)).as_deref())?
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The images, what their source calls itself, and what the user should know of it.
-fn open(model: &Model, args: &Args) -> anyhow::Result<(Dataset, String, Vec<String>)> {
+/// Makes the folder, unless it holds the run of another model.
+fn prepare_output(output: &Path, model: &Path) -> anyhow::Result<Option<RunFolder>> {
+    std::fs::create_dir_all(output)
+        .with_context(|| format!("cannot make the folder {}", output.display()))?;
+    if !output.join(files::RECIPE).exists() {
+        return Ok(None);
+    }
+    let model = Model::file_of(model).canonicalize()?;
+    if model.parent() != Some(&output.canonicalize()?) {
+        let text = format!("{} holds the run of another model; choose another folder", output.display());
+        return Err(Usage(text).into());
+    }
+    Ok(Some(RunFolder::open(output)?))
+}
+
+/// The part of the data to judge by.
+fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
     let mut recipe = model.info.recipe.clone();
     if let Some(source) = &args.data {
         recipe.data.source.clone_from(source);
     }
-    if args.part != Part::Test {
-        // Split by the recipe's seed: exactly the parts that it was trained with.
-        let data = RunData::open(&recipe)?;
-        let images = if args.part == Part::Train { data.train } else { data.validation };
-        return Ok((images, data.name, data.notes));
+    if let (Part::Test, Some(_)) = (args.part, &args.data) {
+        let shape = model.info.shape;
+        let options = OpenOptions {
+            size: Some((shape.height, shape.width)),
+            channels: Some(shape.channels),
+            class_names: Some(model.info.class_names.clone()),
+        };
+        return Ok(tailor_data::open_judged(&Source::parse(&recipe.data.source), &options)?);
     }
-    let shape = model.info.shape;
-    let options = OpenOptions {
-        size: Some((shape.height, shape.width)),
-        channels: Some(shape.channels),
-        class_names: Some(model.info.class_names.clone()),
+    // Split by the recipe's seed: exactly the parts that it was trained with.
+    let RunData { name, train, validation, test, notes, .. } = RunData::open(&recipe)?;
+    let (part, images) = match (args.part, test) {
+        (Part::Train, _) => ("training", train),
+        (Part::Test, Some(test)) => ("test", test),
+        // As after training: data without a test part is judged by what was held out.
+        (Part::Test, None) | (Part::Validation, _) => ("validation", validation),
     };
-    let source = Source::parse(&recipe.data.source);
-    let (images, notes) = tailor_data::open_test(&source, &options)?;
-    Ok((images, source.to_string(), notes))
+    Ok(Judged { name, part, images, notes })
 }
 
 fn check_fit(model: &Model, images: &Dataset) -> anyhow::Result<()> {

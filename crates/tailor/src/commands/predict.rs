@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use rayon::prelude::*;
 use tailor_data::preparation::{is_prepared, prepare, take_as_is};
-use tailor_data::{Dataset, OpenOptions, PathKind, Photo, Preparation, Source, kind_of, open_test, photo};
+use tailor_data::{Dataset, OpenOptions, PathKind, Photo, Preparation, Source, kind_of, open_judged, photo};
 use tailor_eval::Predictions;
 use tailor_train::Model;
+use tailor_train::run::replace_file;
 use walkdir::WalkDir;
 
 use crate::Context;
@@ -20,7 +21,7 @@ use crate::progress::say;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  tailor predict runs/cnn-32-64-001 shoe.jpg
+  tailor predict runs/starter-001 shoe.jpg
   tailor predict model.safetensors photos/ --top 1 --format csv > classes.csv
   tailor predict model.safetensors shirt.png --show-input seen/
 
@@ -122,6 +123,9 @@ impl Predictor<'_> {
                 Ok(dataset) => self.predict_dataset(&dataset),
                 Err(error) => self.fail(&error),
             },
+            Err(tailor_data::Error::UnknownFormat { .. }) if input.is_dir() => {
+                self.fail(&anyhow::anyhow!("{} holds no image and no data set", input.display()))
+            }
             Err(error) => self.fail(&error.into()),
         }
     }
@@ -179,7 +183,7 @@ impl Predictor<'_> {
             info.normalization.apply(pixels, values);
         }
         let logits = self.model.predictor.logits(&values);
-        // Nobody knows the labels; they are not looked at.
+        // Predictions are of labeled images; these labels are not looked at.
         let predictions = Predictions::from_logits(info.class_names.clone(), vec![0; images.len()], &logits)?;
         for (name, pixels) in images {
             self.done += 1;
@@ -187,7 +191,7 @@ impl Predictor<'_> {
                 let stem = Path::new(name).file_stem().map_or("image".into(), |stem| stem.to_string_lossy());
                 let file =
                     folder.join(format!("{:05}-{}.png", self.done, stem.replace(['/', '#', ' '], "-")));
-                photo::write_png(&file, pixels, info.shape)?;
+                replace_file(&file, &photo::png(pixels, info.shape)?)?;
             }
         }
         let names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
@@ -204,7 +208,7 @@ impl Predictor<'_> {
     }
 
     fn open_dataset(&self, path: &Path) -> anyhow::Result<Dataset> {
-        let (dataset, _) = open_test(&Source::Path(path.into()), &OpenOptions::default())?;
+        let dataset = open_judged(&Source::Path(path.into()), &OpenOptions::default())?.images;
         let needed = self.model.info.shape;
         anyhow::ensure!(
             dataset.shape() == needed,
@@ -267,13 +271,18 @@ fn write_table<'a>(
     let classes = class_names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut out = std::io::stdout().lock();
     for (name, likeliest) in rows {
-        write!(out, "{name:names$}")?;
+        write!(out, "{:names$}", printable(name))?;
         for (class, probability) in likeliest {
             write!(out, "   {class:classes$} {:>5.1} %", 100.0 * probability)?;
         }
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// A file's name may hold what would move a terminal's cursor.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn write_json_lines<'a>(rows: impl Iterator<Item = (&'a str, Vec<(&'a str, f64)>)>) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use tailor_train::{Model, Override};
 Examples:
   tailor summary cnn-bn-32-64-128
   tailor summary mine.toml --set model.layers.0.filters=16
-  tailor summary runs/cnn-32-64-001")]
+  tailor summary runs/starter-001")]
 pub struct Args {
     /// A recipe, a recipe file, a model file or a run's folder
     #[arg(value_name = "RECIPE|MODEL")]
@@ -29,7 +29,11 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let path = Path::new(&args.subject);
     let device = Device::flex();
-    let summary = if path.is_dir() || path.extension().is_some_and(|extension| extension == "safetensors") {
+    let is_recipe = path.extension().is_some_and(|extension| extension == "toml");
+    let summary = if path.is_dir() || (path.is_file() && !is_recipe) {
+        if !args.overrides.is_empty() {
+            return Err(super::Usage("--set is for recipes; a model has its settings".into()).into());
+        }
         Model::load(path, &device)?.summary
     } else {
         let recipe = super::recipe(&args.subject, &args.overrides)?;

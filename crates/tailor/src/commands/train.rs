@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use tailor_data::Source;
 use tailor_train::run::files;
 use tailor_train::{Model, Outcome, Override, Recipe, RunData, RunFolder, Start, recipe};
 
 use super::Usage;
 use crate::progress::{Console, say};
-use crate::results::Judged;
+use crate::results::Results;
 use crate::{Context, interrupt};
 
 /// Train a network, judge it on the test set, and leave a folder with the model and a report
@@ -21,12 +22,12 @@ Examples:
   tailor train cnn-32-64-64 --epochs 5 --seed 7
   tailor train cnn-32-64 --data photos/               a folder of class folders
   tailor train mine.toml --set train.lr=3e-4 --set train.optimizer=adamw
-  tailor train --run runs/cnn-32-64-001 --resume      go on with a run that was stopped
+  tailor train --run runs/starter-001 --resume      go on with a run that was stopped
 
 The run's folder holds recipe.toml, metrics.csv, TensorBoard events, model.safetensors (the best
 epoch on the validation part), last.checkpoint, evaluation.json, predictions.csv, plots and report.html.")]
 pub struct Args {
-    /// A built-in recipe (see `tailor recipes`) or a file [default: cnn-32-64]
+    /// A built-in recipe (see `tailor recipes`) or a file [default: starter]
     #[arg(value_name = "RECIPE|FILE.toml")]
     recipe: Option<String>,
 
@@ -73,7 +74,8 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         (Some(path), Start::Fresh) => RunFolder::create(path)?,
         (None, _) => RunFolder::create_next(Path::new("runs"), &recipe.name)?,
     };
-    folder.write(files::RECIPE, recipe.to_toml().as_bytes())?;
+    let version = env!("CARGO_PKG_VERSION");
+    folder.write(files::RECIPE, format!("# tailor {version}\n{}", recipe.to_toml()).as_bytes())?;
     if !context.quiet {
         announce(&recipe, &data, &folder);
     }
@@ -87,9 +89,9 @@ fn train(
     start: Start,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let mut console = Console::new(recipe, context.quiet);
-    let outcome =
-        tailor_train::train(recipe, data, folder, start, &context.device, context.threads, &mut console)?;
+    let mut console = Console::new(recipe, context);
+    let run = tailor_train::Run { recipe, data, folder, device: &context.device, threads: context.threads };
+    let outcome = tailor_train::train(run, start, &mut console)?;
     drop(console);
     let progress = match outcome {
         Outcome::Stopped(progress) => {
@@ -105,20 +107,24 @@ fn train(
     };
 
     let model = Model::load(folder.path(), &context.device)?;
-    let (split, images) = match &data.test {
+    let (part, images) = match &data.test {
         Some(test) => ("test", test),
         None => ("validation", &data.validation),
     };
-    let judged = Judged::new(&model, images, split, &data.name, progress.history)?;
-    judged.write(folder.path())?;
-    judged.print(context.quiet, Some(&folder.file(files::REPORT)))?;
+    let results = Results::new(&model, images, part, &data.name, progress.history, context)?;
+    results.write(folder.path())?;
+    results.print(context.quiet, Some(&folder.file(files::REPORT)))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn recipe_of_arguments(args: &Args) -> anyhow::Result<Recipe> {
     let mut recipe = super::recipe(args.recipe.as_deref().unwrap_or(recipe::DEFAULT), &[])?;
     if let Some(source) = &args.data {
-        recipe.data.source.clone_from(source);
+        // Absolute, so that the run can be resumed and evaluated from anywhere.
+        recipe.data.source = match Source::parse(source) {
+            Source::Path(path) => path.canonicalize().unwrap_or(path).display().to_string(),
+            named => named.to_string(),
+        };
     }
     recipe.train.epochs = args.epochs.map_or(recipe.train.epochs, NonZeroUsize::get);
     recipe.train.seed = args.seed.unwrap_or(recipe.train.seed);
@@ -140,9 +146,9 @@ fn recipe_of_run(folder: &Path) -> anyhow::Result<Recipe> {
 
 fn announce(recipe: &Recipe, data: &RunData, folder: &RunFolder) {
     say(format_args!("recipe  {}  {}", recipe.name, recipe.description));
-    let test = data.test.as_ref().map_or("no test images".to_string(), |test| format!("{} test", test.len()));
+    let test = data.test.as_ref().map_or("no".to_string(), |test| test.len().to_string());
     say(format_args!(
-        "data    {}: {} training, {} validation, {test} images of {}, {} classes",
+        "data    {}: {} training, {} validation, {test} test images of {}, {} classes",
         data.name,
         data.train.len(),
         data.validation.len(),
