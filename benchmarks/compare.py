@@ -112,8 +112,9 @@ if __name__ == "__main__":
         for recipe in arguments.recipes:
             print(f"round {turn + 1} of {arguments.rounds}: {recipe}", file=sys.stderr)
             measured += measure(arguments.tailor, recipe, arguments.seconds)
-    table = medians(measured)
-    (HERE / "comparison.json").write_text(json.dumps({"processor": processor(), "measured": measured}, indent=1) + "\n")
-    (HERE / "comparison.md").write_text(markdown(table))
-    (HERE / "comparison.svg").write_text(picture(table))
+            # Written each time: a comparison that is stopped keeps what it has.
+            table = medians(measured)
+            (HERE / "comparison.json").write_text(json.dumps({"processor": processor(), "measured": measured}, indent=1) + "\n")
+            (HERE / "comparison.md").write_text(markdown(table))
+            (HERE / "comparison.svg").write_text(picture(table))
     print(markdown(table))

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Shape};
 
 /// The layers of a feed-forward network, without its final dense layer, which follows from the classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,22 +98,6 @@ pub enum Activation {
     Tanh,
     /// `x`
     None,
-}
-
-/// The shape of one image's values between two layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// `[H, W, C]`
-    Image {
-        /// Rows.
-        height: usize,
-        /// Columns.
-        width: usize,
-        /// Values a pixel.
-        channels: usize,
-    },
-    /// `[F]`
-    Features(usize),
 }
 
 /// A layer of a checked architecture.
@@ -327,45 +311,6 @@ impl Activation {
             Activation::Relu6 => Kernel::Relu6,
             Activation::Tanh => Kernel::Tanh,
             Activation::None => Kernel::Identity,
-        }
-    }
-}
-
-impl Shape {
-    /// Values of one image.
-    pub fn len(self) -> usize {
-        match self {
-            Shape::Image { height, width, channels } => height * width * channels,
-            Shape::Features(n) => n,
-        }
-    }
-
-    /// Whether no value is left.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
-    /// The last axis: channels or features.
-    pub fn channels(self) -> usize {
-        match self {
-            Shape::Image { channels, .. } => channels,
-            Shape::Features(n) => n,
-        }
-    }
-
-    fn extent(self) -> String {
-        match self {
-            Shape::Image { height, width, .. } => format!("{height}×{width}"),
-            Shape::Features(n) => n.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Shape::Image { height, width, channels } => write!(f, "{height}×{width}×{channels}"),
-            Shape::Features(n) => write!(f, "{n}"),
         }
     }
 }

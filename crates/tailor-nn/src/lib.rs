@@ -22,6 +22,7 @@ pub mod loss;
 mod network;
 mod ops;
 mod predictor;
+mod shape;
 mod summary;
 pub mod weights;
 
@@ -32,4 +33,5 @@ pub use layers::host_values;
 pub use network::Network;
 pub use ops::{on_kernels, optimizer::Trainable, with_burn_operations};
 pub use predictor::Predictor;
+pub use shape::Shape;
 pub use summary::{Summary, SummaryRow};

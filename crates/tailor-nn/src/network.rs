@@ -3,14 +3,14 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
-use crate::Result;
-use crate::architecture::{Architecture, LayerKind, PlannedLayer, Shape};
+use crate::architecture::{Architecture, LayerKind, PlannedLayer};
 use crate::init::Initializer;
 use crate::layers::{Activations, Layer, Pass};
 use crate::ops::optimizer::{Trainable, update_in_place};
 use crate::predictor::Predictor;
 use crate::summary::{Summary, SummaryRow};
 use crate::weights::{NamedTensor, WeightSource};
+use crate::{Result, Shape};
 
 /// A feed-forward classifier from images `[N, H, W, C]` to logits `[N, K]`.
 #[derive(Module, Debug)]

@@ -7,10 +7,10 @@ use tailor_kernels::dense::{Dense as DenseKernel, PackedDense};
 use tailor_kernels::norm::scale_shift;
 use tailor_kernels::pool::Pool as PoolKernel;
 
-use crate::Network;
-use crate::architecture::{PlannedLayer, Shape};
+use crate::architecture::PlannedLayer;
 use crate::layers::{Conv, Layer, Pass, host_values};
 use crate::ops::on_kernels;
+use crate::{Network, Shape};
 
 /// From normalized pixels to logits. It keeps the weights that the network had when it was made.
 #[derive(Debug)]

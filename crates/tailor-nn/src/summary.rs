@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::architecture::Shape;
+use crate::Shape;
 
 /// The layers of a network with their shapes and parameter counts.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Weights in and out: safetensors files with PyTorch's tensor names and layouts.
 //!
 //! Format: <https://github.com/huggingface/safetensors>. Reading never trusts the file: the crate checks that
-//! the header's offsets tile the data exactly, and [`WeightSource::take`] checks every name, type and shape.
+//! the header's offsets tile the data exactly, and `WeightSource::take` checks every name, type and shape.
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
-use tailor_nn::architecture::{Activation, Architecture, LayerSpec, Padding, Shape};
+use tailor_nn::architecture::{Activation, Architecture, LayerSpec, Padding};
 use tailor_nn::layers::Pass;
 use tailor_nn::loss::{cross_entropy, smoothed_targets};
 use tailor_nn::weights::{NamedTensor, from_safetensors};
-use tailor_nn::{Device, Network};
+use tailor_nn::{Device, Network, Shape};
 
 struct Reference {
     tensors: BTreeMap<String, NamedTensor>,

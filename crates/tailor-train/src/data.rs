@@ -1,7 +1,7 @@
 //! From a recipe to the parts that a run trains, validates and tests on.
 
 use tailor_data::{Dataset, Normalization, OpenOptions, Pipeline, Preparation, Source, Splits, split};
-use tailor_nn::architecture::Shape;
+use tailor_nn::Shape;
 
 use crate::recipe::{DataRecipe, Normalize, Recipe};
 use crate::{Error, Result};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tailor_data::{ImageShape, Normalization, Preparation};
-use tailor_nn::architecture::Shape;
+use tailor_nn::Shape;
 use tailor_nn::weights::{NamedTensor, from_safetensors, to_safetensors};
 use tailor_nn::{Device, Network, Predictor, Summary};
 

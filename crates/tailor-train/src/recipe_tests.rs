@@ -1,7 +1,7 @@
 //! Tests of reading, checking and overriding recipes.
 
 use super::*;
-use tailor_nn::architecture::Shape;
+use tailor_nn::Shape;
 
 const GREY_28: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
 

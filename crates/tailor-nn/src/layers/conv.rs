@@ -6,11 +6,11 @@ use burn::tensor::{Tensor, module::conv2d};
 use tailor_kernels::conv::NormBlock;
 
 use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
-use crate::Result;
-use crate::architecture::{Activation, Padding, Shape};
+use crate::architecture::{Activation, Padding};
 use crate::init::Initializer;
 use crate::ops::{BlockSpec, conv_block, norm_block, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
+use crate::{Result, Shape};
 
 /// `activation(x * weight + bias)`: a cross-correlation, as in all deep learning frameworks.
 #[derive(Module, Debug)]

@@ -5,11 +5,11 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 
 use super::{activate, host_values, replace_values};
-use crate::Result;
-use crate::architecture::{Activation, Shape};
+use crate::architecture::Activation;
 use crate::init::Initializer;
 use crate::ops::{dense, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
+use crate::{Result, Shape};
 
 /// `activation(x · weight + bias)`.
 #[derive(Module, Debug)]

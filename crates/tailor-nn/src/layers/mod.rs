@@ -1,6 +1,6 @@
 //! The layers of the model zoo as Burn modules. Images are `[N, H, W, C]`, features `[N, F]`.
 //!
-//! A layer's tensors in memory have the layout that is fastest; [`Layer::export`] and [`Layer::import`] turn
+//! A layer's tensors in memory have the layout that is fastest; `Layer::export` and `Layer::import` turn
 //! them into PyTorch's names and layouts.
 
 mod batch_norm;
@@ -19,10 +19,10 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData, activation};
 use tailor_kernels::pool::PoolKind;
 
-use crate::Result;
-use crate::architecture::{Activation, LayerKind, LayerSpec, PlannedLayer, Shape};
+use crate::architecture::{Activation, LayerKind, LayerSpec, PlannedLayer};
 use crate::init::Initializer;
 use crate::weights::{NamedTensor, WeightSource};
+use crate::{Result, Shape};
 
 /// Whether a forward pass trains or infers.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +120,7 @@ impl Layer {
         }
     }
 
-    /// The reverse of [`Layer::export`].
+    /// The reverse of `Layer::export`.
     pub(crate) fn import(&mut self, source: &mut WeightSource) -> Result<()> {
         match self {
             Layer::Conv(conv) => conv.import(source),

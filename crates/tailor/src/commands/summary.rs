@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tailor_nn::architecture::Shape;
+use tailor_nn::Shape;
 use tailor_nn::{Device, Network};
 use tailor_train::data::{network_shape, open_source};
 use tailor_train::{Model, Override};
