@@ -133,14 +133,20 @@ impl Network {
         norm.squares.sqrt()
     }
 
-    /// Values in each trainable tensor.
+    /// Values in each trainable tensor, in the order in which an update meets them; none without automatic
+    /// differentiation.
     pub fn trainable_tensors(&self) -> Vec<usize> {
-        self.layers
-            .iter()
-            .flat_map(Layer::export)
-            .filter(|tensor| !is_statistic(&tensor.name))
-            .map(|tensor| tensor.values.len())
-            .collect()
+        struct Lengths(Vec<usize>);
+        impl ModuleVisitor for Lengths {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if param.is_require_grad() {
+                    self.0.push(param.dims().iter().product());
+                }
+            }
+        }
+        let mut lengths = Lengths(Vec::new());
+        self.visit(&mut lengths);
+        lengths.0
     }
 
     /// All tensors under PyTorch's names and in its layouts.
@@ -206,8 +212,4 @@ impl Network {
         let images = pixels.len() / (height * width * channels);
         Tensor::from_data(TensorData::new(pixels, [images, height, width, channels]), device)
     }
-}
-
-fn is_statistic(name: &str) -> bool {
-    name.starts_with("running_")
 }

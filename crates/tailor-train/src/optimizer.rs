@@ -153,7 +153,11 @@ impl Optimizer {
                 rule.update_fused(trainables, moments, scale.unwrap_or(1.0) as f32);
             }),
             Moments::Burn(moments) => network.update(gradients, |index, weights, gradient| {
-                rule.update_on_burn(&mut moments[index], weights, gradient.mul_scalar(scale.unwrap_or(1.0)))
+                let gradient = match scale {
+                    Some(scale) if scale < 1.0 => gradient.mul_scalar(scale),
+                    _ => gradient,
+                };
+                rule.update_on_burn(&mut moments[index], weights, gradient)
             }),
         }
     }
