@@ -96,22 +96,25 @@ fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
     if let Some(source) = &args.data {
         recipe.data.source.clone_from(source);
     }
-    if let (Part::Test, Some(_)) = (args.part, &args.data) {
+    if args.part == Part::Test {
         let shape = model.info.shape;
         let options = OpenOptions {
             size: Some((shape.height, shape.width)),
             channels: Some(shape.channels),
             class_names: Some(model.info.class_names.clone()),
         };
-        return Ok(tailor_data::open_judged(&Source::parse(&recipe.data.source), &options)?);
+        // The training part is not read where there is a test part.
+        let judged = tailor_data::open_judged(&Source::parse(&recipe.data.source), &options)?;
+        if judged.part == "test" || args.data.is_some() {
+            return Ok(judged);
+        }
     }
-    // Split by the recipe's seed: exactly the parts that it was trained with.
-    let RunData { name, train, validation, test, notes, .. } = RunData::open(&recipe)?;
-    let (part, images) = match (args.part, test) {
-        (Part::Train, _) => ("training", train),
-        (Part::Test, Some(test)) => ("test", test),
-        // As after training: data without a test part is judged by what was held out.
-        (Part::Test, None) | (Part::Validation, _) => ("validation", validation),
+    // Split by the recipe's seed: exactly the parts that it was trained with. Data without a test part is judged, as
+    // after training, by what was held out.
+    let RunData { name, train, validation, notes, .. } = RunData::open(&recipe)?;
+    let (part, images) = match args.part {
+        Part::Train => ("training", train),
+        Part::Test | Part::Validation => ("validation", validation),
     };
     Ok(Judged { name, part, images, notes })
 }
