@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::init::Initialization;
 use crate::{Error, Result, Shape};
 
 /// The layers of a feed-forward network, without its final dense layer, which follows from the classes.
@@ -15,6 +16,9 @@ use crate::{Error, Result, Shape};
 pub struct Architecture {
     /// In the order in which the image passes through them.
     pub layers: Vec<LayerSpec>,
+    /// How the weights of all of them are drawn.
+    #[serde(default)]
+    pub initialization: Initialization,
 }
 
 /// One layer of an [`Architecture`], as in `{ type = "conv", filters = 32 }`.
@@ -132,6 +136,11 @@ const MAX_ACTIVATIONS: usize = 1 << 26;
 const MAX_PARAMETERS: usize = 1 << 31;
 
 impl Architecture {
+    /// These layers, with weights drawn as by default.
+    pub fn new(layers: Vec<LayerSpec>) -> Self {
+        Architecture { layers, initialization: Initialization::default() }
+    }
+
     /// Checks every layer against the shape that reaches it and appends the classifier.
     ///
     /// # Errors
@@ -424,7 +433,7 @@ mod tests {
     #[test]
     fn shapes_follow_through_convolutions_and_pools() {
         let layers = vec![conv(32), LayerSpec::MaxPool { size: 2 }, conv(64), LayerSpec::MaxPool { size: 2 }];
-        let plan = Architecture { layers }.plan(GREY_28, 10).unwrap();
+        let plan = Architecture::new(layers).plan(GREY_28, 10).unwrap();
         let shapes: Vec<String> =
             plan.iter().map(|layer| format!("{} {}", layer.name, layer.output)).collect();
         assert_eq!(
@@ -457,7 +466,7 @@ mod tests {
     #[test]
     fn a_layer_that_does_not_fit_is_named_with_its_position() {
         let layers = vec![LayerSpec::MaxPool { size: 14 }, conv(8)];
-        let error = Architecture { layers }.plan(GREY_28, 10).unwrap_err().to_string();
+        let error = Architecture::new(layers).plan(GREY_28, 10).unwrap_err().to_string();
         assert!(
             error.contains("model.layers.1") && error.contains("conv 3×3") && error.contains("2×2"),
             "{error}"
@@ -467,7 +476,7 @@ mod tests {
     #[test]
     fn a_convolution_after_a_dense_layer_is_refused() {
         let layers = vec![LayerSpec::Dense { units: 8, activation: Activation::Relu }, conv(8)];
-        let error = Architecture { layers }.plan(GREY_28, 10).unwrap_err().to_string();
+        let error = Architecture::new(layers).plan(GREY_28, 10).unwrap_err().to_string();
         assert!(error.contains("needs an image"), "{error}");
     }
 
@@ -482,7 +491,7 @@ mod tests {
             (LayerSpec::BatchNorm { momentum: 0.1, epsilon: f64::INFINITY }, "epsilon"),
             (LayerSpec::Dense { units: usize::MAX, activation: Activation::Relu }, "units"),
         ] {
-            let error = Architecture { layers: vec![layer] }.plan(GREY_28, 10).unwrap_err().to_string();
+            let error = Architecture::new(vec![layer]).plan(GREY_28, 10).unwrap_err().to_string();
             assert!(error.contains(wrong), "{error}");
         }
     }

@@ -33,7 +33,7 @@ impl Network {
         device: &Device,
     ) -> Result<Self> {
         let plan = architecture.plan(input, classes)?;
-        let mut initializer = Initializer::new(seed, device);
+        let mut initializer = Initializer::new(architecture.initialization, seed, device);
         let mut layers: Vec<Layer> = Vec::with_capacity(plan.len());
         for (position, planned) in plan.iter().enumerate() {
             let flattened = position

@@ -56,7 +56,7 @@ fn assert_close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
 fn compare(name: &str, layers: Vec<LayerSpec>, input: Shape, classes: usize, smoothing: f64) {
     let reference = Reference::read(name);
     let device = Device::flex().autodiff();
-    let mut network = Network::new(&Architecture { layers }, input, classes, 1, &device).unwrap();
+    let mut network = Network::new(&Architecture::new(layers), input, classes, 1, &device).unwrap();
     network.import(reference.weights()).unwrap();
 
     let logits = network.forward(reference.images(&device), Pass::Inference);

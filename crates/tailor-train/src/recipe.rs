@@ -19,6 +19,7 @@
 use serde::{Deserialize, Serialize};
 use tailor_data::{Augmentation, Preparation};
 use tailor_nn::architecture::{Architecture, LayerSpec};
+use tailor_nn::init::Initialization;
 
 use crate::optimizer::OptimizerSpec;
 use crate::schedule::Schedule;
@@ -63,6 +64,9 @@ pub struct ModelRecipe {
     /// From the image to the last hidden layer.
     #[serde(deserialize_with = "shorthand::list")]
     pub layers: Vec<LayerSpec>,
+    /// How initial weights are drawn.
+    #[serde(default)]
+    pub init: Initialization,
 }
 
 /// The data of a recipe.
@@ -270,7 +274,7 @@ impl Recipe {
 
     /// The network's architecture.
     pub fn architecture(&self) -> Architecture {
-        Architecture { layers: self.model.layers.clone() }
+        Architecture { layers: self.model.layers.clone(), initialization: self.model.init }
     }
 
     /// What is impossible about the values, if anything. The architecture is checked when the data's shape is known.

@@ -109,6 +109,7 @@ fn overrides_replace_values_lists_and_whole_tables() {
             set("data.augment", "[]"),
             set("train.patience", "3"),
             set("data.source", "some folder/with spaces"),
+            set("model.init", "he-normal"),
         ])
         .unwrap();
     assert_eq!(recipe.train.lr, 3e-4);
@@ -117,6 +118,8 @@ fn overrides_replace_values_lists_and_whole_tables() {
     assert!(recipe.data.augment.is_empty());
     assert_eq!(recipe.train.patience, Some(3));
     assert_eq!(recipe.data.source, "some folder/with spaces");
+    assert_eq!(recipe.architecture().initialization, Initialization::HeNormal);
+    assert_eq!(Recipe::parse(&recipe.to_toml(), "again").unwrap(), recipe);
 }
 
 #[test]
@@ -140,6 +143,7 @@ fn wrong_overrides_name_themselves_and_the_nearest_key() {
         ("model.layers.99.filters", "1", "0 to 5"),
         ("train.lr.x", "1", "plain value"),
         ("train.optimizer", "adamm", "`adam`"),
+        ("model.init", "he", "`he-normal`"),
         ("data.augment.0.degrees", "-5", "data.augment.0"),
     ] {
         let error = built_in("cnn-32-64").with_overrides(&[set(key, value)]).unwrap_err().to_string();

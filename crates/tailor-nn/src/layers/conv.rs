@@ -39,12 +39,12 @@ impl Conv {
         let window = kernel * kernel;
         let channels = input.channels();
         Conv {
-            weight: initializer.glorot_uniform(
+            weight: initializer.weight(
                 [filters, kernel, kernel, channels],
                 window * channels,
                 window * filters,
             ),
-            bias: initializer.constant(0.0, filters),
+            bias: initializer.bias(filters, window * channels),
             stride,
             padding,
             activation,

@@ -34,8 +34,8 @@ impl Dense {
         initializer: &mut Initializer,
     ) -> Self {
         Dense {
-            weight: initializer.glorot_uniform([inputs, units], inputs, units),
-            bias: initializer.constant(0.0, units),
+            weight: initializer.weight([inputs, units], inputs, units),
+            bias: initializer.bias(units, inputs),
             flattened,
             activation,
         }
