@@ -1,6 +1,6 @@
 //! How fast each layer of the reference networks is, forward and backward.
 //!
-//! `cargo run --release -p tailor-kernels --example layers [THREADS] [BATCH] [LAYER]` prints per layer
+//! `cargo run --release -p tailor-kernels --example layers [THREADS] [BATCH] [LAYER] [bf16]` prints per layer
 //! (of those whose name contains LAYER) the fastest of many
 //! runs (other work on the machine only ever adds time), the rate in GFLOP/s as if every product were computed (the
 //! backward pass skips those that are zero), and that rate's share of what this machine's multiply-adds reach at
@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use tailor_kernels::activation::Activation;
+use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
@@ -51,6 +52,7 @@ fn values(n: usize, scale: f32, seed: u64) -> AlignedBuffer {
 struct Report<'a> {
     wanted: &'a str,
     peak: f64,
+    precision: Precision,
     total: [f64; 2],
 }
 
@@ -68,7 +70,14 @@ impl Report<'_> {
     }
 }
 
-fn block(batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) -> ConvBlock {
+fn block(
+    precision: Precision,
+    batch: usize,
+    size: usize,
+    ci: usize,
+    co: usize,
+    pool: Option<Pool>,
+) -> ConvBlock {
     let convolution = Convolution {
         batch,
         height: size,
@@ -80,11 +89,11 @@ fn block(batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) ->
         padding: Padding::default(),
         groups: 1,
     };
-    ConvBlock { convolution, activation: Activation::Relu, pool }
+    ConvBlock { convolution, activation: Activation::Relu, pool, precision }
 }
 
 fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) {
-    let block = block(batch, size, ci, co, pool);
+    let block = block(report.precision, batch, size, ci, co, pool);
     let convolution = block.convolution;
     let name = format!("conv {size}×{size}×{ci} → {co}{}", if pool.is_some() { " pool" } else { "" });
     if !name.contains(report.wanted) {
@@ -124,7 +133,7 @@ fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: us
 
 /// A convolution with batch norm after it, in training.
 fn normalised(report: &mut Report, batch: usize, size: usize, ci: usize, co: usize, pool: Option<Pool>) {
-    let block = block(batch, size, ci, co, pool);
+    let block = block(report.precision, batch, size, ci, co, pool);
     let name = format!("conv {size}×{size}×{ci} → {co} norm{}", if pool.is_some() { " pool" } else { "" });
     if !name.contains(report.wanted) {
         return;
@@ -255,6 +264,11 @@ fn main() {
     team::set_threads(number(0).unwrap_or_else(team::threads));
     let batch = number(1).unwrap_or(64);
     let wanted = arguments.get(2).map_or("", String::as_str);
+    let precision = match arguments.get(3).map(String::as_str) {
+        None => Precision::F32,
+        Some("bf16") => Precision::Bf16,
+        Some(other) => panic!("a precision is bf16, or left out, not {other}"),
+    };
     let isa = Isa::from_environment().unwrap_or_else(|error| panic!("{error}"));
     let peak = peak_flops();
     println!("{isa}, {} threads, batch {batch}; peak {:.0} GFLOP/s", team::threads(), peak / 1e9);
@@ -295,7 +309,7 @@ fn main() {
     ];
     for (name, layers) in networks {
         println!("\n{name}");
-        let mut report = Report { wanted, peak, total: [0.; 2] };
+        let mut report = Report { wanted, peak, precision, total: [0.; 2] };
         layers(&mut report);
         let seconds: f64 = report.total.iter().sum();
         println!("{:<34} {:>18.1} µs a step, {:.0} images/s", "all", seconds * 1e6, batch as f64 / seconds);

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use tailor_kernels::activation::Activation;
+use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding, Saved};
 use tailor_kernels::dense::{Dense, DenseGradient};
@@ -56,7 +57,7 @@ fn conv(size: usize, in_channels: usize, out_channels: usize, pool: Option<Pool>
         padding: Padding::default(),
         groups: 1,
     };
-    ConvBlock { convolution, activation: Activation::Relu, pool }
+    ConvBlock { convolution, activation: Activation::Relu, pool, precision: Precision::F32 }
 }
 
 /// The fastest time of each part of a step, in the order they are first met.

@@ -6,6 +6,7 @@
 //!     └──┬───┴───────┴──────┴──────┴───────┴──────────┘
 //!   tile · panels        elementwise · activation                the inner loops they share
 //!     └──┬──────────────────┘
+//!   bf16   products of half the width, on request
 //!   simd   one source, compiled for AVX-512, AVX2, NEON and any CPU; chosen at run time
 //!   team   threads for jobs of a millisecond; the same partition, so the same bits, on every run
 //!   buffer aligned memory, recycled
@@ -22,6 +23,7 @@
 )]
 
 pub mod activation;
+pub mod bf16;
 pub mod buffer;
 pub mod conv;
 pub mod dense;

@@ -2,6 +2,7 @@
 //! padded with zeros; the last block has one vector where that is enough. With them travel what is added and
 //! scaled per channel.
 
+use crate::bf16::{Precision, pair, round_pairs};
 use crate::buffer::AlignedBuffer;
 use crate::pointer::MutPointer;
 use crate::simd::{Isa, Kernel, Simd};
@@ -13,6 +14,8 @@ pub(crate) struct Panels {
     isa: Isa,
     channels: usize,
     reduction: usize,
+    precision: Precision,
+    /// Floats, or pairs of bf16.
     weights: AlignedBuffer,
     /// `[blocks][2 vectors]`, and scale and shift likewise.
     bias: AlignedBuffer,
@@ -26,7 +29,8 @@ impl Panels {
     fn empty(isa: Isa, channels: usize, reduction: usize, bias: Option<&[f32]>) -> Self {
         let padded = channels.next_multiple_of(isa.lanes());
         let bias = padded_copy(bias, channels.next_multiple_of(2 * isa.lanes()));
-        Self { isa, channels, reduction, weights: AlignedBuffer::new(padded * reduction), bias, affine: None }
+        let weights = AlignedBuffer::new(padded * reduction);
+        Self { isa, channels, reduction, precision: Precision::F32, weights, bias, affine: None }
     }
 
     /// From weights whose reduction is contiguous, `[channels, reduction]`, as in OHWI.
@@ -45,6 +49,29 @@ impl Panels {
             let live = width.min(channels - first);
             let from = &weights[first * reduction..(first + live) * reduction];
             isa.run(TransposeRows { from, to, reduction, width });
+        });
+        panels
+    }
+
+    /// As [`Panels::from_channels`], from `[channels, taps, inputs]`, rounded: two inputs of a tap are a pair, and an odd
+    /// last one is paired with zero.
+    pub fn from_channels_as_pairs(
+        isa: Isa,
+        weights: &[f32],
+        channels: usize,
+        inputs: usize,
+        bias: Option<&[f32]>,
+    ) -> Self {
+        let len = weights.len() / channels;
+        let reduction = len / inputs * inputs.div_ceil(2);
+        let mut panels = Self { precision: Precision::Bf16, ..Self::empty(isa, channels, reduction, bias) };
+        panels.fill(|block, to| {
+            let first = block * 2 * isa.lanes();
+            let width = to.len() / reduction;
+            let live = width.min(channels - first);
+            let mut pairs = AlignedBuffer::new(live * reduction);
+            isa.run(RoundRows { from: &weights[first * len..(first + live) * len], inputs, to: &mut pairs });
+            isa.run(TransposeRows { from: &pairs, to, reduction, width });
         });
         panels
     }
@@ -68,6 +95,25 @@ impl Panels {
                 to[..live].copy_from_slice(&weights[start..start + live]);
                 to[live..].fill(0.);
             }
+        });
+        panels
+    }
+
+    /// As [`Panels::from_rows`], rounded: the rows `[2n]` and `[2n + 1]` of `rows(n)` are a pair, the second one being zero
+    /// where there is none.
+    pub fn from_rows_as_pairs(
+        isa: Isa,
+        weights: &[f32],
+        channels: usize,
+        reduction: usize,
+        rows: impl Fn(usize) -> (usize, Option<usize>) + Sync,
+    ) -> Self {
+        let mut panels = Self { precision: Precision::Bf16, ..Self::empty(isa, channels, reduction, None) };
+        panels.fill(|block, to| {
+            let first = block * 2 * isa.lanes();
+            let width = to.len() / reduction;
+            let live = width.min(channels - first);
+            isa.run(PairRows { weights: &weights[first..], rows: &rows, live, to, width });
         });
         panels
     }
@@ -112,7 +158,12 @@ impl Panels {
         self.channels
     }
 
-    /// Products summed up in one output.
+    /// What the weights are, and what inputs have to be.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Products, or pairs of them, summed up in one output.
     pub fn reduction(&self) -> usize {
         self.reduction
     }
@@ -200,6 +251,59 @@ impl Kernel for TransposeRows<'_> {
                     to[row * width + c] = if c < live { from[c * reduction + row] } else { 0. };
                 }
             }
+        }
+    }
+}
+
+/// Rows of `inputs` floats, each rounded to pairs.
+struct RoundRows<'a> {
+    from: &'a [f32],
+    inputs: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for RoundRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        if self.inputs.is_multiple_of(2) {
+            return round_pairs(self.from, self.to);
+        }
+        let to = self.to.chunks_exact_mut(self.inputs.div_ceil(2));
+        for (from, to) in self.from.chunks_exact(self.inputs).zip(to) {
+            round_pairs(from, to);
+        }
+    }
+}
+
+/// Rows of `live` channels in pairs, zero for the channels that do not exist.
+struct PairRows<'a, F> {
+    weights: &'a [f32],
+    rows: &'a F,
+    live: usize,
+    /// `[reduction, width]`
+    to: &'a mut [f32],
+    width: usize,
+}
+
+impl<F: Fn(usize) -> (usize, Option<usize>)> Kernel for PairRows<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { weights, live, .. } = self;
+        for (row, to) in self.to.chunks_exact_mut(self.width).enumerate() {
+            let (first, second) = (self.rows)(row);
+            let firsts = &weights[first..first + live];
+            match second {
+                Some(second) => {
+                    let both = firsts.iter().zip(&weights[second..second + live]);
+                    to.iter_mut().zip(both).for_each(|(to, (&a, &b))| *to = pair(a, b));
+                }
+                None => to.iter_mut().zip(firsts).for_each(|(to, &a)| *to = pair(a, 0.)),
+            }
+            to[live..].fill(0.);
         }
     }
 }

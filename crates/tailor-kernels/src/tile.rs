@@ -92,29 +92,44 @@ impl Kernel for Tiles<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        assert_eq!(
-            self.layout.kernel_rows * self.layout.run,
-            self.panels.reduction(),
-            "the panels fit the layout"
-        );
-        for block in self.blocks.clone() {
-            // SAFETY: whoever made `Tiles` vouches for the pointers.
-            unsafe {
-                if self.panels.width(block) == S::LANES {
-                    self.block::<S, 1>(s, block)
-                } else {
-                    self.block::<S, 2>(s, block)
-                }
-            }
-        }
+        self.blocks::<S, false>(s);
+    }
+}
+
+/// Tiles whose inputs and weights are pairs of bf16, for [`crate::simd::Isa::run_bf16`]: all distances are then in
+/// pairs.
+pub(crate) struct PairTiles<'a>(pub Tiles<'a>);
+
+impl Kernel for PairTiles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        self.0.blocks::<S, true>(s);
     }
 }
 
 impl Tiles<'_> {
+    #[inline(always)]
+    fn blocks<S: Simd, const PAIRS: bool>(&self, s: S) {
+        let reduction = self.layout.kernel_rows * self.layout.run;
+        assert_eq!(reduction, self.panels.reduction(), "the panels fit the layout");
+        for block in self.blocks.clone() {
+            // SAFETY: whoever made `Tiles` vouches for the pointers.
+            unsafe {
+                if self.panels.width(block) == S::LANES {
+                    self.block::<S, PAIRS, 1>(s, block)
+                } else {
+                    self.block::<S, PAIRS, 2>(s, block)
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// As the fields say: inputs of all units can be read, outputs and indices written.
     #[inline(always)]
-    unsafe fn block<S: Simd, const V: usize>(&self, s: S, block: usize) {
+    unsafe fn block<S: Simd, const PAIRS: bool, const V: usize>(&self, s: S, block: usize) {
         let mut cursor = Cursor::new(&self.layout, self.first_unit);
         let mut unit = 0;
         while unit < self.units {
@@ -123,23 +138,23 @@ impl Tiles<'_> {
             unit += unsafe {
                 match self.unit {
                     Unit::Pixel if S::REGISTERS >= 32 => match left {
-                        12.. => self.pixels::<S, 12, V>(s, block, unit, &mut cursor),
-                        8.. => self.pixels::<S, 8, V>(s, block, unit, &mut cursor),
-                        4.. => self.pixels::<S, 4, V>(s, block, unit, &mut cursor),
-                        2.. => self.pixels::<S, 2, V>(s, block, unit, &mut cursor),
-                        _ => self.pixels::<S, 1, V>(s, block, unit, &mut cursor),
+                        12.. => self.pixels::<S, PAIRS, 12, V>(s, block, unit, &mut cursor),
+                        8.. => self.pixels::<S, PAIRS, 8, V>(s, block, unit, &mut cursor),
+                        4.. => self.pixels::<S, PAIRS, 4, V>(s, block, unit, &mut cursor),
+                        2.. => self.pixels::<S, PAIRS, 2, V>(s, block, unit, &mut cursor),
+                        _ => self.pixels::<S, PAIRS, 1, V>(s, block, unit, &mut cursor),
                     },
                     Unit::Pixel => match left {
-                        6.. => self.pixels::<S, 6, V>(s, block, unit, &mut cursor),
-                        3.. => self.pixels::<S, 3, V>(s, block, unit, &mut cursor),
-                        _ => self.pixels::<S, 1, V>(s, block, unit, &mut cursor),
+                        6.. => self.pixels::<S, PAIRS, 6, V>(s, block, unit, &mut cursor),
+                        3.. => self.pixels::<S, PAIRS, 3, V>(s, block, unit, &mut cursor),
+                        _ => self.pixels::<S, PAIRS, 1, V>(s, block, unit, &mut cursor),
                     },
                     Unit::MaxWindow if S::REGISTERS >= 32 => match left {
-                        3.. => self.windows::<S, 3, 12, V>(s, block, unit, &mut cursor),
-                        2.. => self.windows::<S, 2, 8, V>(s, block, unit, &mut cursor),
-                        _ => self.windows::<S, 1, 4, V>(s, block, unit, &mut cursor),
+                        3.. => self.windows::<S, PAIRS, 3, 12, V>(s, block, unit, &mut cursor),
+                        2.. => self.windows::<S, PAIRS, 2, 8, V>(s, block, unit, &mut cursor),
+                        _ => self.windows::<S, PAIRS, 1, 4, V>(s, block, unit, &mut cursor),
                     },
-                    Unit::MaxWindow => self.windows::<S, 1, 4, V>(s, block, unit, &mut cursor),
+                    Unit::MaxWindow => self.windows::<S, PAIRS, 1, 4, V>(s, block, unit, &mut cursor),
                 }
             };
         }
@@ -147,7 +162,7 @@ impl Tiles<'_> {
 
     /// One tile of pixels; returns how many.
     #[inline(always)]
-    unsafe fn pixels<S: Simd, const PIXELS: usize, const V: usize>(
+    unsafe fn pixels<S: Simd, const PAIRS: bool, const PIXELS: usize, const V: usize>(
         &self,
         s: S,
         block: usize,
@@ -160,7 +175,7 @@ impl Tiles<'_> {
         }
         // SAFETY: as `block`'s contract; only channels that exist are stored.
         unsafe {
-            let sums = self.sums::<S, PIXELS, V>(s, block, &offsets);
+            let sums = self.sums::<S, PAIRS, PIXELS, V>(s, block, &offsets);
             let channel = self.panels.first_channel(block);
             let live = self.panels.channels() - channel;
             let output = self.output.add(unit * self.output_step + channel);
@@ -180,7 +195,13 @@ impl Tiles<'_> {
 
     /// One tile of `WINDOWS` windows (`PIXELS` is four times that); returns how many.
     #[inline(always)]
-    unsafe fn windows<S: Simd, const WINDOWS: usize, const PIXELS: usize, const V: usize>(
+    unsafe fn windows<
+        S: Simd,
+        const PAIRS: bool,
+        const WINDOWS: usize,
+        const PIXELS: usize,
+        const V: usize,
+    >(
         &self,
         s: S,
         block: usize,
@@ -198,7 +219,7 @@ impl Tiles<'_> {
         }
         // SAFETY: as `block`'s contract; only channels that exist are stored.
         unsafe {
-            let sums = self.sums::<S, PIXELS, V>(s, block, &offsets);
+            let sums = self.sums::<S, PAIRS, PIXELS, V>(s, block, &offsets);
             let channel = self.panels.first_channel(block);
             let live = self.panels.channels() - channel;
             unrolled!(window < WINDOWS, {
@@ -243,7 +264,7 @@ impl Tiles<'_> {
 
     /// `scale · activation(bias + Σ input · weight) + shift` for the pixels at `offsets`.
     #[inline(always)]
-    unsafe fn sums<S: Simd, const PIXELS: usize, const V: usize>(
+    unsafe fn sums<S: Simd, const PAIRS: bool, const PIXELS: usize, const V: usize>(
         &self,
         s: S,
         block: usize,
@@ -272,7 +293,11 @@ impl Tiles<'_> {
                     for p in 0..PIXELS {
                         let x = s.splat(*input.add(offsets[p]));
                         for v in 0..V {
-                            sums[p][v] = s.fma(x, w[v], sums[p][v]);
+                            sums[p][v] = if PAIRS {
+                                s.dot_halves(x, w[v], sums[p][v])
+                            } else {
+                                s.fma(x, w[v], sums[p][v])
+                            };
                         }
                     }
                     weights = weights.add(V * S::LANES);

@@ -4,6 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tailor_kernels::activation::Activation;
+use tailor_kernels::bf16::Precision;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
@@ -33,7 +34,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Convolution blocks (pooled, unpooled, padded, first; with and without batch norm), batch norm, dropout, dense, loss and Adam.
+/// Convolution blocks (pooled, unpooled, padded, rounded, first; with and without batch norm), batch norm, dropout, dense, loss and Adam.
 fn step(number: u64) {
     const BATCH: usize = 16;
     let block = |size, in_channels, out_channels, pool, padding| ConvBlock {
@@ -50,6 +51,7 @@ fn step(number: u64) {
         },
         activation: Activation::Relu,
         pool,
+        precision: Precision::F32,
     };
     static ONES: [f32; 1 << 18] = [1.; 1 << 18];
     // One place for all gradients: `static` memory is no allocation.
@@ -60,6 +62,7 @@ fn step(number: u64) {
         (block(12, 1, 32, Some(Pool::MAX_2X2), 0), true),
         (block(12, 32, 24, Some(Pool::MAX_2X2), 0), false),
         (block(8, 40, 32, None, 1), false),
+        (ConvBlock { precision: Precision::Bf16, ..block(8, 40, 32, None, 1) }, false),
         (block(12, 16, 16, Some(Pool::AVERAGE_2X2), 0), false),
     ] {
         let c = block.convolution;

@@ -5,6 +5,7 @@ mod reference;
 use proptest::prelude::*;
 use reference::*;
 use tailor_kernels::activation::Activation;
+use tailor_kernels::bf16::Precision;
 use tailor_kernels::conv::{ConvBlock, Convolution, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
@@ -216,7 +217,12 @@ fn the_references_own_gradients_are_right() {
         padding: Padding { top: 1, left: 0, bottom: 1, right: 1 },
         groups: 2,
     };
-    let block = ConvBlock { convolution, activation: Activation::Tanh, pool: Some(Pool::AVERAGE_2X2) };
+    let block = ConvBlock {
+        convolution,
+        activation: Activation::Tanh,
+        pool: Some(Pool::AVERAGE_2X2),
+        precision: Precision::F32,
+    };
     let mut random = Random(6);
     let (x, w, b) = (random.values(160), random.values(72), random.values(6));
     let dy = random.values(block.output_shape().iter().product());
@@ -323,7 +329,8 @@ fn a_fold_is_the_same_as_an_affine_transform() {
         padding: Padding::all(1),
         groups: 1,
     };
-    let block = ConvBlock { convolution, activation: Activation::Identity, pool: None };
+    let block =
+        ConvBlock { convolution, activation: Activation::Identity, pool: None, precision: Precision::F32 };
     let len = block.output_shape().iter().product();
     let (mut plain, mut after, mut folded) = (vec![0.; len], vec![0.; len], vec![0.; len]);
     block.infer(&block.pack(&w, Some(&b), None), &x, &mut plain);

@@ -5,11 +5,12 @@ use std::ops::Range;
 use super::window::Window;
 use super::{ConvBlock, Convolution, FilterKind, PackedFilter, Padding, Saved};
 use crate::activation::Activation;
+use crate::bf16::Precision;
 use crate::buffer::AlignedBuffer;
 use crate::panels::Panels;
 use crate::pointer::{ConstPointer, MutPointer};
 use crate::team;
-use crate::tile::{Layout, Tiles, Unit};
+use crate::tile::{Layout, PairTiles, Tiles, Unit};
 
 /// Multiply-adds that are not worth another thread.
 const WORTH_SPLITTING: usize = 200_000;
@@ -37,12 +38,10 @@ pub(super) fn run(
     } else {
         assert_eq!(panels.len(), conv.groups, "the filter was packed for this block");
         for panels in panels {
+            let taps = conv.kernel[0] * conv.kernel[1];
+            let reduction = taps * conv.group_words(block.effective_precision());
             let shape = (panels.channels(), panels.reduction());
-            assert_eq!(
-                shape,
-                (conv.group_outputs(), conv.reduction()),
-                "the filter was packed for this block"
-            );
+            assert_eq!(shape, (conv.group_outputs(), reduction), "the filter was packed for this block");
         }
     }
     if let Some(unit) = block.unit()
@@ -164,9 +163,10 @@ impl Convolved<'_> {
     pub fn units(&self, range: Range<usize>) {
         let per_image = self.units_of_image();
         let images = (CHUNK / per_image.max(1)).max(1);
-        let direct = self.conv.padding == Padding::default() && self.conv.groups == 1;
+        let rounded = self.precision() == Precision::Bf16;
+        let direct = self.conv.padding == Padding::default() && self.conv.groups == 1 && !rounded;
         let channels = self.conv.group_inputs();
-        let window = Window::new(self.conv, channels);
+        let window = Window::new(self.conv, self.conv.group_words(self.precision()));
         let mut copies =
             if direct { AlignedBuffer::new(0) } else { AlignedBuffer::zeroed(images * window.image) };
         let mut start = range.start;
@@ -185,7 +185,11 @@ impl Convolved<'_> {
                         // SAFETY: the input is `batch` images.
                         let from = unsafe { std::slice::from_raw_parts(self.x.at(image * len), len) };
                         let to = &mut copies[(image - first_image) * window.image..];
-                        window.copy(from, group * channels, channels, to);
+                        if rounded {
+                            window.copy_as_pairs(self.panels[0].isa(), from, group * channels, channels, to);
+                        } else {
+                            window.copy(from, group * channels, channels, to);
+                        }
                     }
                     self.tiles(group, layout, copies.as_ptr(), first_unit, start..end);
                 }
@@ -194,12 +198,16 @@ impl Convolved<'_> {
         }
     }
 
+    fn precision(&self) -> Precision {
+        self.panels[0].precision()
+    }
+
     /// `units` of one group, whose inputs start at `input`, `first_unit` units before the first of them.
     fn tiles(&self, group: usize, layout: Layout, input: *const f32, first_unit: usize, units: Range<usize>) {
         let panels = &self.panels[group];
         let output_step = self.conv.out_channels;
         let at = units.start * output_step + group * self.conv.group_outputs();
-        panels.isa().run(Tiles {
+        let tiles = Tiles {
             layout,
             unit: self.unit,
             input,
@@ -211,13 +219,17 @@ impl Convolved<'_> {
             output: self.y.at(at),
             output_step,
             index: self.index.map_or(std::ptr::null_mut(), |index| index.at(at)),
-        });
+        };
+        match self.precision() {
+            Precision::F32 => panels.isa().run(tiles),
+            Precision::Bf16 => panels.isa().run_bf16(PairTiles(tiles)),
+        }
     }
 
-    /// With `row` and `image` floats in a row and an image of the (padded) input.
+    /// With `row` and `image` words in a row and an image of the (padded) input.
     fn layout(&self, row: usize, image: usize) -> Layout {
         let Convolution { kernel, stride, .. } = *self.conv;
-        let channels = self.conv.group_inputs();
+        let channels = self.conv.group_words(self.precision());
         let [rows, columns] = self.extent();
         let pixels = match self.unit {
             Unit::Pixel => 1,

@@ -36,7 +36,7 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     let conv = &block.convolution;
     let plan = Plan::new(conv, isa);
     let dense = (gradient.dx.is_some() && Turned::pays(block, gradient.y))
-        .then(|| Turned::new(conv, isa, gradient.weights));
+        .then(|| Turned::new(block, isa, gradient.weights));
     let mut room = AlignedBuffer::default();
     let weights = match gradient.dx {
         Some(_) if dense.is_none() => plan.pack(gradient.weights, &mut room),

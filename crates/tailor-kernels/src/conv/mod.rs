@@ -30,6 +30,7 @@ pub(crate) use backward::add_rows;
 pub use normalised::{NormBlock, NormBlockGradient, NormSaved};
 
 use crate::activation::Activation;
+use crate::bf16::{FEW_CHANNELS, Precision};
 use crate::buffer::AlignedBuffer;
 use crate::panels::Panels;
 use crate::pool::{Pool, PoolKind};
@@ -110,6 +111,14 @@ impl Convolution {
         self.out_channels / self.groups
     }
 
+    /// 32-bit words of a pixel of a group: floats, or pairs of bf16.
+    fn group_words(&self, precision: Precision) -> usize {
+        match precision {
+            Precision::F32 => self.group_inputs(),
+            Precision::Bf16 => self.group_inputs().div_ceil(2),
+        }
+    }
+
     /// Products summed up in one output.
     fn reduction(&self) -> usize {
         self.kernel[0] * self.kernel[1] * self.group_inputs()
@@ -157,6 +166,8 @@ pub struct ConvBlock {
     pub activation: Activation,
     /// What becomes of windows of them.
     pub pool: Option<Pool>,
+    /// How the convolution's operands are rounded.
+    pub precision: Precision,
 }
 
 /// What a forward pass in training keeps for the backward pass, besides its input and output.
@@ -247,7 +258,12 @@ impl ConvBlock {
             let of_group = group * outputs..(group + 1) * outputs;
             let weights = &weights[of_group.start * reduction..of_group.end * reduction];
             let bias = bias.map(|bias| &bias[of_group.clone()]);
-            let panels = Panels::from_channels(isa, weights, outputs, reduction, bias);
+            let panels = match self.effective_precision() {
+                Precision::F32 => Panels::from_channels(isa, weights, outputs, reduction, bias),
+                Precision::Bf16 => {
+                    Panels::from_channels_as_pairs(isa, weights, outputs, conv.group_inputs(), bias)
+                }
+            };
             match affine {
                 Some([scale, shift]) => panels.with_affine(&scale[of_group.clone()], &shift[of_group]),
                 None => panels,
@@ -298,6 +314,11 @@ impl ConvBlock {
         assert_eq!(gradient.dw.len(), weights_len, "dw is as long as the weights");
         assert!(gradient.dx.as_ref().is_none_or(|dx| dx.len() == gradient.x.len()), "dx is as long as x");
         assert!(gradient.db.as_ref().is_none_or(|db| db.len() == conv.out_channels), "db is [Co]");
+    }
+
+    /// The precision, unless there is too little to gain.
+    fn effective_precision(&self) -> Precision {
+        if self.convolution.group_inputs() > FEW_CHANNELS { self.precision } else { Precision::F32 }
     }
 
     /// The pool that tiles can fold in: it is why rows and columns it drops are never computed.

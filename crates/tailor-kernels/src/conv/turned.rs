@@ -4,6 +4,7 @@
 use super::forward::Convolved;
 use super::{ConvBlock, Convolution, Padding};
 use crate::activation::Activation;
+use crate::bf16::{FEW_CHANNELS, Precision};
 use crate::panels::Panels;
 use crate::pointer::{ConstPointer, MutPointer};
 use crate::simd::Isa;
@@ -12,6 +13,14 @@ use crate::tile::Unit;
 /// Images whose outputs are counted to decide.
 const SAMPLED_IMAGES: usize = 4;
 
+/// What lists cost per output, in terms of what this costs per input: with `f32` and with bf16.
+const LISTS_COST: [f32; 2] = [1.35, 2.7];
+
+/// The reduction runs over output channels here.
+fn turned_precision(block: &ConvBlock) -> Precision {
+    if block.convolution.out_channels > FEW_CHANNELS { block.precision } else { Precision::F32 }
+}
+
 /// The kernel turned around: the convolution that maps output gradients to input gradients.
 pub(super) struct Turned {
     conv: Convolution,
@@ -19,8 +28,8 @@ pub(super) struct Turned {
 }
 
 impl Turned {
-    /// Whether this is cheaper than lists. Those cost half as much again per output, but only for outputs that are
-    /// alive; this computes all inputs. A few images tell how many outputs are alive.
+    /// Whether this is cheaper than lists. Those cost more per output, but only for outputs that are alive; this
+    /// computes all inputs. A few images tell how many outputs are alive.
     pub fn pays(block: &ConvBlock, y: &[f32]) -> bool {
         let conv = &block.convolution;
         let Padding { top, left, bottom, right } = conv.padding;
@@ -38,10 +47,12 @@ impl Turned {
             }
         };
         let [_, rows, columns, _] = conv.output_shape();
-        1.5 * alive * (rows * columns) as f32 > (conv.height * conv.width) as f32
+        let lists = LISTS_COST[usize::from(turned_precision(block) == Precision::Bf16)];
+        lists * alive * (rows * columns) as f32 > (conv.height * conv.width) as f32
     }
 
-    pub fn new(conv: &Convolution, isa: Isa, weights: &[f32]) -> Self {
+    pub fn new(block: &ConvBlock, isa: Isa, weights: &[f32]) -> Self {
+        let conv = &block.convolution;
         let [_, height, width, in_channels] = conv.output_shape();
         let [rows, columns] = conv.kernel;
         let (co, ci) = (conv.out_channels, conv.in_channels);
@@ -53,10 +64,20 @@ impl Turned {
         };
         let turned = Convolution { batch: 1, height, width, in_channels, out_channels: ci, padding, ..*conv };
         // Step (row, column, output) of the reduction uses weights[output][last - row][last - column].
-        let panels = Panels::from_rows(isa, weights, ci, rows * columns * co, None, |step| {
-            let (position, output) = (step / co, step % co);
-            (output * rows * columns + rows * columns - 1 - position) * ci
-        });
+        let taps = rows * columns;
+        let start = |position: usize, output: usize| (output * taps + taps - 1 - position) * ci;
+        let panels = match turned_precision(block) {
+            Precision::F32 => {
+                Panels::from_rows(isa, weights, ci, taps * co, None, |step| start(step / co, step % co))
+            }
+            Precision::Bf16 => {
+                let pairs = co.div_ceil(2);
+                Panels::from_rows_as_pairs(isa, weights, ci, taps * pairs, |step| {
+                    let (position, output) = (step / pairs, step % pairs * 2);
+                    (start(position, output), (output + 1 < co).then(|| start(position, output + 1)))
+                })
+            }
+        };
         Self { conv: turned, panels: [panels] }
     }
 

@@ -2,6 +2,8 @@
 //! convolution is padded or its channels come in groups or slices.
 
 use super::Convolution;
+use crate::bf16::round_pairs;
+use crate::simd::{Isa, Kernel, Simd};
 
 /// Some channels of images, padded: `[images, H + padding, W + padding, channels]`.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,11 @@ impl Window {
         }
     }
 
+    /// As [`Window::copy`], rounded to pairs of bf16, each of which is one of the copy's channels.
+    pub fn copy_as_pairs(&self, isa: Isa, image: &[f32], first: usize, live: usize, to: &mut [f32]) {
+        isa.run(CopyAsPairs { window: self, image, first, live, to });
+    }
+
     /// The reverse of [`Window::copy`]: what fell on the border is dropped.
     pub fn copy_back(&self, from: &[f32], first: usize, live: usize, image: &mut [f32]) {
         for (y, row) in image.chunks_exact_mut(self.width * self.pixel).enumerate().take(self.height) {
@@ -57,6 +64,33 @@ impl Window {
             }
             for (pixel, from) in row.chunks_exact_mut(self.pixel).zip(from.chunks_exact(self.channels)) {
                 copy(&from[..live], &mut pixel[first..first + live]);
+            }
+        }
+    }
+}
+
+struct CopyAsPairs<'a> {
+    window: &'a Window,
+    image: &'a [f32],
+    first: usize,
+    live: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for CopyAsPairs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { window, image, first, live, to } = self;
+        for (y, row) in image.chunks_exact(window.width * window.pixel).enumerate().take(window.height) {
+            let to = &mut to[window.origin + y * window.row..][..window.width * window.channels];
+            if live == window.pixel && live == 2 * window.channels {
+                round_pairs(row, to);
+                continue;
+            }
+            for (pixel, to) in row.chunks_exact(window.pixel).zip(to.chunks_exact_mut(window.channels)) {
+                round_pairs(&pixel[first..first + live], to);
             }
         }
     }

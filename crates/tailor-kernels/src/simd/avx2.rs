@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, intrinsics};
+use super::{SECOND_HALF, Simd, intrinsics};
 
 /// The token for AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -40,6 +40,10 @@ impl Simd for Avx2 {
         fn max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
         fn min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
         fn fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        fn first_halves(a: __m256) -> __m256 =
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(a)));
+        fn second_halves(a: __m256) -> __m256 =
+            _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(SECOND_HALF)));
         fn gt(a: __m256, b: __m256) -> __m256i = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b));
         fn select(mask: __m256i, a: __m256, b: __m256) -> __m256 =
             _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask));

@@ -1,17 +1,26 @@
 //! AVX-512: 16 lanes, masked memory operations for tails.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
-use super::{Simd, intrinsics};
+use super::{SECOND_HALF, Simd, dot_widened, intrinsics};
 
-/// The token for AVX-512 F, BW, VL and DQ.
+/// The token for AVX-512 F, BW, VL and DQ, and for its bf16 instructions.
 #[derive(Clone, Copy)]
-pub struct Avx512(());
+pub struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
+impl Avx512<false> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
     #[inline]
     pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Avx512<true> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
+    #[inline]
+    pub fn new_with_bf16() -> Self {
         Self(())
     }
 }
@@ -22,7 +31,7 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-impl Simd for Avx512 {
+impl<const BF16: bool> Simd for Avx512<BF16> {
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
     type F = __m512;
@@ -32,6 +41,16 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn count(self, mask: __mmask16) -> usize {
         mask.count_ones() as usize
+    }
+
+    #[inline(always)]
+    fn dot_halves(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        if BF16 {
+            // SAFETY: this token exists only where the CPU has the instruction; both types are 512 bits.
+            unsafe { _mm512_dpbf16_ps(c, transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)) }
+        } else {
+            dot_widened(self, a, b, c)
+        }
     }
 
     intrinsics! {
@@ -44,6 +63,10 @@ impl Simd for Avx512 {
         fn max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
         fn min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
         fn fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        fn first_halves(a: __m512) -> __m512 =
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(a)));
+        fn second_halves(a: __m512) -> __m512 =
+            _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(SECOND_HALF)));
         fn gt(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b);
         fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_mov_ps(b, mask, a);
         fn nonzero(a: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a, _mm512_setzero_ps());

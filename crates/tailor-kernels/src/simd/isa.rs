@@ -138,6 +138,15 @@ impl Isa {
         f()
     }
 
+    /// Whether it multiplies bf16 faster than `f32`. The other sets compute the same, more slowly.
+    pub fn has_bf16(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => is_x86_feature_detected!("avx512bf16"),
+            _ => false,
+        }
+    }
+
     /// Lanes of a vector.
     pub fn lanes(self) -> usize {
         match self {
@@ -163,6 +172,22 @@ impl Isa {
             _ => kernel.run(Portable),
         }
     }
+
+    /// As [`Isa::run`], for kernels that multiply bf16: with instructions for it where the CPU has them.
+    pub(crate) fn run_bf16<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        if self.has_bf16() {
+            // SAFETY: the CPU has the instructions.
+            return unsafe { avx512_bf16(kernel) };
+        }
+        self.run(kernel)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
+fn avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::new_with_bf16())
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -45,6 +45,15 @@ pub trait Simd: Copy {
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a × b + c`, rounded once where the instruction set can.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// Of lanes that hold two bf16 each (see [`crate::bf16`]), the first ones, widened.
+    fn first_halves(self, a: Self::F) -> Self::F;
+    /// As [`Simd::first_halves`], the second ones.
+    fn second_halves(self, a: Self::F) -> Self::F;
+    /// `a₁ × b₁ + a₂ × b₂ + c` over lanes that hold two bf16 each in `a` and `b`, and an `f32` in `c`.
+    #[inline(always)]
+    fn dot_halves(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        dot_widened(self, a, b, c)
+    }
     /// `a > b`, false where either is not a number.
     fn gt(self, a: Self::F, b: Self::F) -> Self::M;
     /// `a` where the mask is true, else `b`.
@@ -120,6 +129,17 @@ pub trait Simd: Copy {
         }
     }
 }
+
+/// [`Simd::dot_halves`] without an instruction for it.
+#[inline(always)]
+fn dot_widened<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
+    let first = s.fma(s.first_halves(a), s.first_halves(b), c);
+    s.fma(s.second_halves(a), s.second_halves(b), first)
+}
+
+/// The bits of the second of a lane's two bf16.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const SECOND_HALF: i32 = 0xffff_0000_u32 as i32;
 
 /// A kernel: its fields are the arguments, its body is generic over the instruction set.
 pub trait Kernel {

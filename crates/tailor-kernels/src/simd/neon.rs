@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::ptr::copy_nonoverlapping;
 
-use super::{Simd, intrinsics};
+use super::{SECOND_HALF, Simd, intrinsics};
 
 /// The token for NEON.
 #[derive(Clone, Copy)]
@@ -34,6 +34,10 @@ impl Simd for Neon {
         fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcgtq_f32(a, b), a, b);
         fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcgtq_f32(b, a), a, b);
         fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmaq_f32(c, a, b);
+        fn first_halves(a: float32x4_t) -> float32x4_t =
+            vreinterpretq_f32_u32(vshlq_n_u32::<16>(vreinterpretq_u32_f32(a)));
+        fn second_halves(a: float32x4_t) -> float32x4_t =
+            vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(SECOND_HALF as u32)));
         fn gt(a: float32x4_t, b: float32x4_t) -> uint32x4_t = vcgtq_f32(a, b);
         fn select(mask: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(mask, a, b);
         fn nonzero(a: float32x4_t) -> uint32x4_t = vmvnq_u32(vceqq_f32(a, vdupq_n_f32(0.)));

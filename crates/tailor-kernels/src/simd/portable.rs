@@ -58,6 +58,14 @@ impl Simd for Portable {
         from_fn(|i| a[i] * b[i] + c[i])
     }
     #[inline(always)]
+    fn first_halves(self, a: F) -> F {
+        from_fn(|i| f32::from_bits(a[i].to_bits() << 16))
+    }
+    #[inline(always)]
+    fn second_halves(self, a: F) -> F {
+        from_fn(|i| f32::from_bits(a[i].to_bits() & 0xffff_0000))
+    }
+    #[inline(always)]
     fn gt(self, a: F, b: F) -> M {
         from_fn(|i| a[i] > b[i])
     }

@@ -6,6 +6,7 @@ mod page;
 
 use page::{Edge, Guarded};
 use tailor_kernels::activation::Activation::{self, *};
+use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::set_recycling;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
@@ -69,9 +70,14 @@ fn blocks() -> Vec<ConvBlock> {
             padding,
             groups,
         };
-        ConvBlock { convolution, activation, pool }
+        [Precision::F32, Precision::Bf16].map(|precision| ConvBlock {
+            convolution,
+            activation,
+            pool,
+            precision,
+        })
     };
-    cases.into_iter().map(block).collect()
+    cases.into_iter().flat_map(block).collect()
 }
 
 #[test]

@@ -35,11 +35,21 @@ pub fn everywhere<R: PartialEq>(mut f: impl FnMut() -> R, mut check: impl FnMut(
     }
 }
 
-/// Asserts that values agree, relative to the largest of them; or to 0.1, as what is summed up is about 1 and may
-/// cancel.
+/// What errors are relative to: the largest value; or 0.1, as what is summed up is about 1 and may cancel.
+fn scale(expected: &[f64]) -> f64 {
+    expected.iter().fold(0.1, |m: f64, v| m.max(v.abs()))
+}
+
+/// Whether values agree within [`assert_close`]'s tolerance.
+pub fn is_close(actual: &[f32], expected: &[f64], tolerance: f64) -> bool {
+    let allowed = tolerance * scale(expected);
+    actual.iter().zip(expected).all(|(&a, &e)| (f64::from(a) - e).abs() <= allowed)
+}
+
+/// Asserts that values agree, relative to their [`scale`].
 pub fn assert_close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(actual.len(), expected.len(), "{what}: length");
-    let scale = expected.iter().fold(0.1, |m: f64, v| m.max(v.abs()));
+    let scale = scale(expected);
     for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
         let error = (f64::from(a) - e).abs() / scale;
         assert!(error <= tolerance, "{what}[{i}]: {a} instead of {e} (error {error:.1e} of {scale:.2e})");
@@ -48,6 +58,15 @@ pub fn assert_close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64
 
 pub fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
+}
+
+/// The nearest bf16, ties to even: by comparing with both neighbors, not by the kernels' trick.
+pub fn round_to_bf16(value: f32) -> f32 {
+    let below = f32::from_bits(value.to_bits() & 0xffff_0000);
+    let above = f32::from_bits((value.to_bits() & 0xffff_0000) + 0x1_0000);
+    let [down, up] = [below, above].map(|bf16| (f64::from(bf16) - f64::from(value)).abs());
+    let even = below.to_bits() & 0x1_0000 == 0;
+    if down < up || down == up && even { below } else { above }
 }
 
 pub fn activate(activation: Activation, x: f64) -> f64 {
@@ -168,6 +187,8 @@ pub struct Block {
     pub dx: Vec<f64>,
     pub dw: Vec<f64>,
     pub db: Vec<f64>,
+    /// The gradient with respect to what the convolution puts out.
+    pub dz: Vec<f64>,
     /// How close the nearest decision is (a ReLU's sign, a pool's winner): where it is too close, rounding may
     /// decide otherwise and gradients cannot be compared.
     pub margin: f64,
@@ -219,13 +240,21 @@ pub fn conv_block(
         }
     };
     let dz: Vec<f64> = da.iter().zip(&z).map(|(da, &z)| da * derivative(block.activation, z)).collect();
-    let (mut dx, mut dw, mut db) = (vec![0.; x.len()], vec![0.; w.len()], vec![0.; co]);
-    products(c, |o, i, k| {
-        dx[i] += dz[o] * w[k];
-        dw[k] += dz[o] * x[i];
-    });
+    let mut db = vec![0.; co];
     dz.iter().enumerate().for_each(|(o, dz)| db[o % co] += dz);
-    Block { y, y_affine, dx, dw, db, margin }
+    Block { y, y_affine, dx: input_gradient(c, &dz, &w), dw: weight_gradient(c, &dz, &x), db, dz, margin }
+}
+
+pub fn input_gradient(c: &Convolution, dz: &[f64], w: &[f64]) -> Vec<f64> {
+    let mut dx = vec![0.; c.batch * c.height * c.width * c.in_channels];
+    products(c, |o, i, k| dx[i] += dz[o] * w[k]);
+    dx
+}
+
+pub fn weight_gradient(c: &Convolution, dz: &[f64], x: &[f64]) -> Vec<f64> {
+    let mut dw = vec![0.; c.out_channels * c.kernel[0] * c.kernel[1] * c.in_channels / c.groups];
+    products(c, |o, i, k| dw[k] += dz[o] * x[i]);
+    dw
 }
 
 /// `a [m, k] · b [k, n]`, each transposed on request.

@@ -10,6 +10,7 @@ use burn::backend::autodiff::{
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 use tailor_kernels::activation::Activation;
+use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding, Saved};
 use tailor_kernels::pool::Pool;
@@ -48,6 +49,7 @@ impl BlockSpec {
             },
             activation: self.activation,
             pool: self.pool,
+            precision: Precision::default(),
         }
     }
 }
