@@ -95,6 +95,31 @@ pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
     zip(Sum, a, b, y);
 }
 
+#[derive(Clone, Copy)]
+struct Blend {
+    share: f32,
+}
+
+impl Zip for Blend {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, a: S::F, b: S::F) -> S::F {
+        s.fma(s.splat(self.share), s.sub(b, a), a)
+    }
+}
+
+/// `average[i] += share · (values[i] - average[i])`: a step of an exponential moving average.
+pub fn blend(average: &mut [f32], values: &[f32], share: f32) {
+    assert_eq!(values.len(), average.len(), "an average is as long as what it is taken of");
+    let (isa, len) = (Isa::current(), average.len());
+    let (average, values) = (MutPointer::new(average), ConstPointer::new(values));
+    let work = |range: std::ops::Range<usize>| {
+        let at = average.at(range.start);
+        // SAFETY: ranges lie within both slices and do not overlap each other.
+        unsafe { zip_raw(isa, Blend { share }, at, values.at(range.start), at, range.len()) }
+    };
+    if len < WORTH_SPLITTING { work(0..len) } else { team::split(len, |_, range| work(range)) }
+}
+
 /// `sum[i] += part[i]`, on this thread.
 pub(crate) fn accumulate(isa: Isa, part: &[f32], sum: &mut [f32]) {
     assert_eq!(part.len(), sum.len(), "a part is as long as the sum");

@@ -40,6 +40,6 @@ mod simd;
 pub mod team;
 mod tile;
 
-pub use elementwise::add;
+pub use elementwise::{add, blend};
 pub use peak::peak_flops;
 pub use simd::{Isa, IsaError};

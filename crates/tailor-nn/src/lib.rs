@@ -24,6 +24,7 @@ mod ops;
 mod predictor;
 mod shape;
 mod summary;
+mod tensors;
 pub mod weights;
 
 pub use burn::tensor::Device;
@@ -35,3 +36,4 @@ pub use ops::{on_kernels, optimizer::Trainable, with_burn_operations};
 pub use predictor::Predictor;
 pub use shape::Shape;
 pub use summary::{Summary, SummaryRow};
+pub use tensors::TensorInfo;

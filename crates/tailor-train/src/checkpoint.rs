@@ -8,6 +8,7 @@ use tailor_eval::History;
 use tailor_nn::Network;
 use tailor_nn::weights::{NamedTensor, from_safetensors, to_safetensors};
 
+use crate::average::Average;
 use crate::data::RunData;
 use crate::model_file::ValidationMetrics;
 use crate::optimizer::Optimizer;
@@ -126,23 +127,34 @@ impl Patience {
 const PROGRESS: &str = "progress";
 const OPTIMIZER_STEPS: &str = "optimizer.steps";
 const MODEL_PREFIX: &str = "model.";
+const AVERAGE_PREFIX: &str = "average.";
 const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// Writes the checkpoint of a run.
 ///
 /// # Errors
 /// [`Error::File`]; the checkpoint before is then still whole.
-pub fn save(run: &RunFolder, progress: &Progress, network: &Network, optimizer: &Optimizer) -> Result<()> {
-    let model = network.export().into_iter().map(|mut tensor| {
-        tensor.name.insert_str(0, MODEL_PREFIX);
-        tensor
-    });
+pub fn save(
+    run: &RunFolder,
+    progress: &Progress,
+    network: &Network,
+    average: Option<&Average>,
+    optimizer: &Optimizer,
+) -> Result<()> {
+    let prefixed = |prefix: &'static str, network: &Network| {
+        network.export().into_iter().map(move |mut tensor| {
+            tensor.name.insert_str(0, prefix);
+            tensor
+        })
+    };
+    let model = prefixed(MODEL_PREFIX, network);
+    let average = average.into_iter().flat_map(|average| prefixed(AVERAGE_PREFIX, average.network()));
     let state = optimizer.state().into_iter().enumerate().map(|(index, values)| NamedTensor {
         name: format!("{OPTIMIZER_PREFIX}{index:05}"),
         shape: vec![values.len()],
         values,
     });
-    let tensors: Vec<NamedTensor> = model.chain(state).collect();
+    let tensors: Vec<NamedTensor> = model.chain(average).chain(state).collect();
     let metadata = BTreeMap::from([
         (PROGRESS.to_string(), serde_json::to_string(progress).expect("progress is JSON")),
         (OPTIMIZER_STEPS.to_string(), optimizer.steps().to_string()),
@@ -150,7 +162,7 @@ pub fn save(run: &RunFolder, progress: &Progress, network: &Network, optimizer: 
     run.write(files::CHECKPOINT, &to_safetensors(&tensors, &metadata))
 }
 
-/// Puts network and optimizer back to where the checkpoint was taken.
+/// Puts network, average and optimizer back to where the checkpoint was taken.
 ///
 /// # Errors
 /// [`Error::NotResumable`] when there is no checkpoint, or one that is broken or was begun with something else.
@@ -158,6 +170,7 @@ pub fn load(
     folder: &Path,
     identity: &Identity,
     network: &mut Network,
+    average: Option<&mut Average>,
     optimizer: &mut Optimizer,
 ) -> Result<Progress> {
     let path = folder.join(files::CHECKPOINT);
@@ -184,17 +197,23 @@ pub fn load(
     let steps =
         entry(OPTIMIZER_STEPS)?.parse().map_err(|_| refuse("its optimizer steps are no number".into()))?;
 
-    let mut model = Vec::new();
+    let [mut model, mut averaged] = [Vec::new(), Vec::new()];
     let mut state = BTreeMap::new();
     for mut tensor in tensors {
         if let Some(name) = tensor.name.strip_prefix(MODEL_PREFIX) {
             tensor.name = name.to_string();
             model.push(tensor);
+        } else if let Some(name) = tensor.name.strip_prefix(AVERAGE_PREFIX) {
+            tensor.name = name.to_string();
+            averaged.push(tensor);
         } else {
             state.insert(tensor.name, tensor.values);
         }
     }
     network.import(model).map_err(|error| refuse(error.to_string()))?;
+    if let Some(average) = average {
+        average.network_mut().import(averaged).map_err(|error| refuse(error.to_string()))?;
+    }
     optimizer.restore(steps, state.into_values().collect()).map_err(refuse)?;
     Ok(progress)
 }

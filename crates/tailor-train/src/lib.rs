@@ -13,6 +13,7 @@
 //! Everything random is a function of the seed and the position in the run, so that a run that was killed and
 //! resumed ends in the same bits as one that was not.
 
+pub mod average;
 pub mod checkpoint;
 pub mod data;
 mod error;

@@ -21,6 +21,7 @@ use tailor_data::{Augmentation, Preparation};
 use tailor_nn::architecture::{Architecture, LayerSpec};
 use tailor_nn::init::Initialization;
 
+use crate::average::LookAhead;
 use crate::optimizer::OptimizerSpec;
 use crate::schedule::Schedule;
 use crate::{Error, Result, shorthand, spelling};
@@ -131,6 +132,12 @@ pub struct TrainRecipe {
     /// Epochs without a lower validation loss after which the run stops.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
+    /// Decay of an exponential average of the weights, which is then what is validated and kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Slow weights that follow the trained ones, and are then what is validated and kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub look_ahead: Option<LookAhead>,
     /// Which epoch's weights are kept.
     pub keep: Keep,
     /// Epochs over which the learning rate rises linearly at the start.
@@ -182,6 +189,8 @@ impl Default for TrainRecipe {
             label_smoothing: 0.0,
             clip_norm: None,
             patience: None,
+            ema: None,
+            look_ahead: None,
             keep: Keep::default(),
             warmup_epochs: 0.0,
             optimizer: OptimizerSpec::default(),
@@ -320,6 +329,13 @@ impl Recipe {
                 "train.warmup-epochs = {warmup} leaves none of the {epochs} epochs after it"
             ));
         }
+        if let Some(decay) = train.ema.filter(|decay| !(*decay > 0.0 && *decay < 1.0)) {
+            return Err(format!("train.ema must lie between 0 and 1, such as 0.999, not {decay}"));
+        }
+        if train.ema.is_some() && train.look_ahead.is_some() {
+            return Err("train.ema and train.look-ahead both average the weights; choose one".into());
+        }
+        train.look_ahead.map_or(Ok(()), |look_ahead| look_ahead.check())?;
         train.schedule.check()?;
         train.optimizer.check()?;
         if let Some(validation) = self.data.validation {

@@ -86,6 +86,18 @@ fn errors_name_the_line_and_the_nearest_key() {
             expected: &["one-cycle"],
         },
         Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[train]\nema = 1\n",
+            expected: &["train.ema", "0.999", "not 1"],
+        },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[train]\nema = 0.9\nlook-ahead = { every = 5 }\n",
+            expected: &["train.ema and train.look-ahead", "choose one"],
+        },
+        Case {
+            text: "name = \"x\"\n[model]\nlayers = []\n[train]\nlook-ahead = { share = 0 }\n",
+            expected: &["train.look-ahead.share"],
+        },
+        Case {
             text: "name = \"x\"\n[model]\nlayers = []\n[data]\nvalidation = 10.5\n",
             expected: &["data.validation", "10.5"],
         },

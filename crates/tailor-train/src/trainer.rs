@@ -16,6 +16,7 @@ use tailor_nn::layers::Pass;
 use tailor_nn::loss::{cross_entropy, smoothed_targets};
 use tailor_nn::{Device, Network, Summary};
 
+use crate::average::Average;
 use crate::checkpoint::{self, ComputedBy, Identity, Partial, Progress};
 use crate::data::RunData;
 use crate::model_file::{ModelInfo, ValidationMetrics};
@@ -98,6 +99,7 @@ struct Trainer<'a> {
     /// With automatic differentiation.
     device: Device,
     optimizer: Optimizer,
+    average: Option<Average>,
     progress: Progress,
     /// TensorBoard's file.
     events: PathBuf,
@@ -113,19 +115,22 @@ impl<'a> Trainer<'a> {
         let tensors = network.trainable_tensors();
         let mut optimizer =
             Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &device);
+        let mut average = Average::new(train, &network);
         let identity = Identity::of(recipe, data);
         let progress = match start {
             Start::Fresh => {
                 let computed_by = ComputedBy::here(threads);
                 Progress { identity, started: unix_seconds(), computed_by, ..Progress::default() }
             }
-            Start::Resume => checkpoint::load(folder.path(), &identity, &mut network, &mut optimizer)?,
+            Start::Resume => {
+                checkpoint::load(folder.path(), &identity, &mut network, average.as_mut(), &mut optimizer)?
+            }
         };
         // A name that does not change: a resumed run goes on in the same file, without what was not checkpointed.
         let events = format!("events.out.tfevents.{:010}.tailor", progress.started as u64);
         folder.write(&events, &events::file(&progress.history, progress.started))?;
         let events = folder.file(&events);
-        let trainer = Trainer { run, device, optimizer, progress, events };
+        let trainer = Trainer { run, device, optimizer, average, progress, events };
         // Resumable from the first moment on.
         trainer.save_checkpoint(&network)?;
         Ok((trainer, network))
@@ -176,7 +181,11 @@ impl<'a> Trainer<'a> {
             return Err(self.diverged(mean));
         }
         let gradients = loss.backward();
-        let network = self.optimizer.step(network, &gradients, self.learning_rate(step));
+        let mut network = self.optimizer.step(network, &gradients, self.learning_rate(step));
+        if let Some(average) = self.average.take() {
+            let (average, followed) = average.follow(network, step + 1, self.steps());
+            (self.average, network) = (Some(average), followed);
+        }
 
         let partial = &mut self.progress.partial;
         partial.loss += mean * images as f64;
@@ -186,16 +195,21 @@ impl<'a> Trainer<'a> {
         Ok(network)
     }
 
+    /// Steps of the whole run.
+    fn steps(&self) -> u64 {
+        (self.steps_per_epoch() * self.run.recipe.train.epochs) as u64
+    }
+
     fn learning_rate(&self, step: u64) -> f64 {
         let train = &self.run.recipe.train;
-        let steps = (self.steps_per_epoch() * train.epochs) as u64;
-        train.lr * train.schedule.factor(step, steps, train.epochs as f64, train.warmup_epochs)
+        train.lr * train.schedule.factor(step, self.steps(), train.epochs as f64, train.warmup_epochs)
     }
 
     /// Validates, keeps the weights if they are the best, and writes everything down.
     fn finish_epoch(&mut self, network: &Network) -> Result<(EpochRecord, bool)> {
         let start = Instant::now();
-        let (loss, accuracy) = self.validate(network)?;
+        let judged = self.average.as_ref().map_or(network, Average::network);
+        let (loss, accuracy) = self.validate(judged)?;
         let partial = std::mem::take(&mut self.progress.partial);
         let epoch = self.progress.epochs + 1;
         let record = EpochRecord {
@@ -223,7 +237,7 @@ impl<'a> Trainer<'a> {
         *finished = exhausted || epoch == train.epochs;
 
         if kept {
-            self.run.folder.write(files::MODEL, &self.model_info(metrics).to_bytes(&network.export()))?;
+            self.run.folder.write(files::MODEL, &self.model_info(metrics).to_bytes(&judged.export()))?;
         }
         self.write_metrics()?;
         self.append_events(&record)?;
@@ -292,7 +306,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn save_checkpoint(&self, network: &Network) -> Result<()> {
-        checkpoint::save(self.run.folder, &self.progress, network, &self.optimizer)
+        checkpoint::save(self.run.folder, &self.progress, network, self.average.as_ref(), &self.optimizer)
     }
 }
 

@@ -141,9 +141,9 @@ fn ctrl_c_ends_cleanly_in_the_middle_of_an_epoch_and_the_run_resumes_to_the_same
     bench.succeed(&arguments);
 
     arguments[3] = "stopped";
-    let mut child = start_and_wait_for_first_epoch(&bench, &arguments[..4]);
+    let child = start_and_wait_for_first_epoch(&bench, &arguments[..4]);
     signal(&child, "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(wait(child), Some(130));
     bench.succeed(&["train", "--run", "stopped", "--resume", "--quiet"]);
     assert_same_run(&bench, "whole", "stopped");
 
@@ -151,6 +151,38 @@ fn ctrl_c_ends_cleanly_in_the_middle_of_an_epoch_and_the_run_resumes_to_the_same
     let before = bench.read("stopped/model.safetensors");
     bench.succeed(&["train", "--run", "stopped", "--resume"]);
     assert!(before == bench.read("stopped/model.safetensors"));
+}
+
+#[test]
+fn averaged_weights_are_what_is_kept_and_survive_a_stop() {
+    for average in ["train.ema=0.99", "train.look-ahead={ every = 7 }"] {
+        let bench = Bench::new();
+        long_recipe(&bench);
+        let recipe = String::from_utf8(bench.read("long.toml")).unwrap();
+        bench.write("averaged.toml", recipe.replace("\"max-pool\"", "\"batch-norm\", \"max-pool\""));
+        let arguments = |run| {
+            let settings = ["--epochs", "2", "--set", "train.keep=last", "--set", average];
+            [&["train", "averaged.toml", "--run", run], &settings[..]].concat()
+        };
+        bench.succeed(&arguments("whole"));
+        let child = start_and_wait_for_first_epoch(&bench, &arguments("stopped"));
+        signal(&child, "-INT");
+        assert_eq!(wait(child), Some(130));
+        bench.succeed(&["train", "--run", "stopped", "--resume", "--quiet"]);
+        assert_same_run(&bench, "whole", "stopped");
+
+        let model = tailor_nn::weights::from_safetensors(&bench.read("whole/model.safetensors")).unwrap().0;
+        let checkpoint = checkpoint_tensors(&bench, "whole");
+        let values = |name: String| &checkpoint.iter().find(|tensor| tensor.name == name).unwrap().values;
+        for tensor in &model {
+            assert!(*values(format!("average.{}", tensor.name)) == tensor.values, "{} differs", tensor.name);
+        }
+        assert!(values("average.conv1.weight".into()) != values("model.conv1.weight".into()));
+    }
+}
+
+fn wait(mut child: Child) -> Option<i32> {
+    child.wait().unwrap().code()
 }
 
 fn assert_same_run(bench: &Bench, a: &str, b: &str) {

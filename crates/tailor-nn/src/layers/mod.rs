@@ -110,7 +110,8 @@ impl Layer {
         }
     }
 
-    /// The layer's tensors under PyTorch's names (without the layer's own) and in its layouts.
+    /// The layer's tensors under PyTorch's names (without the layer's own) and in its layouts, in the order in which
+    /// Burn visits them.
     pub(crate) fn export(&self) -> Vec<NamedTensor> {
         match self {
             Layer::Conv(conv) => conv.export(),

@@ -4,6 +4,7 @@
 //! it; forward and backward call `tailor-kernels` on the tensors' memory. On any other device the layers build
 //! the same function out of Burn's own operations: [`on_kernels`] tells which it is.
 
+pub(crate) mod blend;
 mod buffer;
 mod conv_block;
 mod cross_entropy;
