@@ -100,6 +100,7 @@ impl Dense {
     /// The gradients of [`Dense::forward`].
     pub fn backward(&self, gradient: DenseGradient) {
         let Self { batch, inputs, outputs, activation } = *self;
+        activation.check_derives_from_output();
         let DenseGradient { x, weights, y, dy, dx, dw, db } = gradient;
         assert_eq!(x.len(), batch * inputs, "x is [N, In]");
         assert_eq!((y.len(), dy.len()), (batch * outputs, batch * outputs), "y and dy are [N, Out]");

@@ -103,6 +103,27 @@ fn check(block: &ConvBlock, seed: u64) {
     }
 }
 
+/// What does not train with its block is still fused at inference.
+#[test]
+fn any_activation_is_inferred() {
+    for activation in [Silu, Gelu] {
+        for (groups, kernel) in [(1, 3), (1, 1), (20, 3)] {
+            let convolution = Convolution { groups, ..conv([2, 7, 7], [20, 20], kernel) };
+            let block = ConvBlock { convolution, activation, pool: None };
+            let Operands { x, w, b, affine, dy } = Operands::draw(&block, 3);
+            let expected = conv_block(&block, &x, &w, &b, [&affine[0], &affine[1]], &dy);
+            everywhere(
+                || {
+                    let mut y = vec![7.; dy.len()];
+                    block.infer(&block.pack(&w, Some(&b), Some([&affine[0], &affine[1]])), &x, &mut y);
+                    y
+                },
+                |y| assert_close("inferred", y, &expected.y_affine, 3e-6),
+            );
+        }
+    }
+}
+
 fn conv(size: [usize; 3], channels: [usize; 2], kernel: usize) -> Convolution {
     Convolution {
         batch: size[0],
@@ -242,7 +263,7 @@ fn any_block() -> impl Strategy<Value = ConvBlock> {
     let channels =
         (1..4usize, prop_oneof![1..8usize, 15..34usize], prop_oneof![1..8usize, 15..50usize], any::<bool>());
     let geometry = (1..6usize, 1..6usize, 1..4usize, 1..4usize, [0..3usize, 0..3, 0..3, 0..3]);
-    let activation = prop_oneof![Just(Identity), Just(Relu), Just(Relu6), Just(Tanh)];
+    let activation = prop_oneof![Just(Identity), Just(Relu), Just(Relu6), Just(Tanh), Just(Sigmoid)];
     let kind = prop_oneof![Just(PoolKind::Max), Just(PoolKind::Average)];
     let pool = prop_oneof![
         Just(None),

@@ -81,6 +81,7 @@ fn expected(block: &ConvBlock, o: &Operands) -> Expected {
     let [da, dgamma, dbeta] = batch_norm_backward(&forward.y, &gamma, f64::from(EPSILON), &dnormal);
     let slope = |y: f64| match block.activation {
         Tanh => 1. - y * y,
+        Sigmoid => y * (1. - y),
         activation => derivative(activation, y),
     };
     let dz: Vec<f64> = da.iter().zip(&forward.y).map(|(da, &y)| da * slope(y)).collect();
@@ -205,9 +206,9 @@ proptest! {
     #[test]
     fn any_shape(
         size in [2..5usize, 1..10, 1..10], channels in [1..40usize, 1..40], kernel in 1..4usize, padding in 0..3usize,
-        stride in 1..3usize, a in 0..4usize, pooled: bool, rounded: bool, seed: u64,
+        stride in 1..3usize, a in 0..5usize, pooled: bool, rounded: bool, seed: u64,
     ) {
-        let activation: Activation = [Identity, Relu, Relu6, Tanh][a];
+        let activation: Activation = [Identity, Relu, Relu6, Tanh, Sigmoid][a];
         let kernel = kernel.min(size[1] + 2 * padding).min(size[2] + 2 * padding);
         let convolution =
             Convolution { stride: [stride; 2], padding: Padding::all(padding), ..conv(size, channels, kernel) };

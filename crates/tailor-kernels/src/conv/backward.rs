@@ -99,7 +99,7 @@ impl<'a> OutputGradient<'a> {
     {
         let range = image * self.y_len()..(image + 1) * self.y_len();
         let (dy, index) = (&self.dy[range.clone()], &self.saved.index[range.clone()]);
-        if self.block.activation != Activation::Tanh {
+        if self.block.activation.is_piecewise_linear() {
             return (dy, index); // where the others are flat, the index says so; elsewhere they have slope 1
         }
         self.through_activation(&self.y[range], dy, &mut scratch.pooled);

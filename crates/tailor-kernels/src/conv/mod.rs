@@ -285,6 +285,7 @@ impl ConvBlock {
     /// Training: `y = pool(activation(conv(x) + bias))`, and what [`ConvBlock::backward`] needs.
     pub fn forward(&self, x: &[f32], weights: &[f32], bias: Option<&[f32]>, y: &mut [f32]) -> Saved {
         self.check(x, y);
+        self.activation.check_derives_from_output();
         let filter = self.pack(weights, bias, None);
         let mut saved = Saved::default();
         match self.pool.map(|pool| pool.kind) {

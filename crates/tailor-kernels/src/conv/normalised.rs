@@ -153,6 +153,7 @@ impl NormBlock<'_> {
     }
 
     fn check(&self, x: &[f32], y: &[f32]) {
+        self.block.activation.check_derives_from_output();
         assert!(Self::takes(&self.block), "no pool, or a 2×2 maximum: {:?}", self.block.pool);
         self.block.check(x, y);
         assert_eq!(self.norm.gamma.len(), self.block.convolution.out_channels, "one γ a channel");

@@ -38,13 +38,13 @@ impl Turned {
             return false;
         }
         let alive = match block.activation {
-            Activation::Identity | Activation::Tanh => 1.,
             Activation::Relu | Activation::Relu6 => {
                 let images = conv.batch.min(SAMPLED_IMAGES);
                 let image = |i: usize| &y[i * conv.batch / images * conv.output_len()..][..conv.output_len()];
                 let alive = |i| image(i).iter().filter(|&&y| y > 0.).count();
                 (0..images).map(alive).sum::<usize>() as f32 / (images * conv.output_len()) as f32
             }
+            _ => 1.,
         };
         let [_, rows, columns, _] = conv.output_shape();
         let lists = LISTS_COST[usize::from(turned_precision(block) == Precision::Bf16)];

@@ -39,6 +39,8 @@ pub trait Simd: Copy {
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     fn div(self, a: Self::F, b: Self::F) -> Self::F;
     fn sqrt(self, a: Self::F) -> Self::F;
+    /// `a × 2ⁿ` for a whole number `n` in -126 ..= 127.
+    fn scale_exponent(self, a: Self::F, n: Self::F) -> Self::F;
     /// The larger one; `b` where either is not a number, so that `max(0, x)` lets NaN through.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// The smaller one; `b` where either is not a number.

@@ -45,6 +45,10 @@ impl Simd for Portable {
         from_fn(|i| a[i].sqrt())
     }
     #[inline(always)]
+    fn scale_exponent(self, a: F, n: F) -> F {
+        from_fn(|i| a[i] * f32::from_bits(((n[i] as i32 + 127) << 23) as u32))
+    }
+    #[inline(always)]
     fn max(self, a: F, b: F) -> F {
         from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }

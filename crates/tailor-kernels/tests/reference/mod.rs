@@ -75,7 +75,30 @@ pub fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Relu => x.max(0.),
         Activation::Relu6 => x.clamp(0., 6.),
         Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Silu => x * sigmoid(x),
+        Activation::Gelu => x * normal(x),
     }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1. / (1. + (-x).exp())
+}
+
+/// The normal distribution, by the series whose terms are all positive: 1/2 + φ(x) · Σ x²ⁿ⁺¹ / (2n + 1)!!
+fn normal(x: f64) -> f64 {
+    let (mut term, mut sum) = (x.abs(), 0.);
+    for n in 1..400 {
+        sum += term;
+        term *= x * x / f64::from(2 * n + 1);
+    }
+    let above = (0.5 - bell(x) * sum).max(0.);
+    if x > 0. { 1. - above } else { above }
+}
+
+/// Its density.
+fn bell(x: f64) -> f64 {
+    (-x * x / 2.).exp() / std::f64::consts::TAU.sqrt()
 }
 
 pub fn derivative(activation: Activation, x: f64) -> f64 {
@@ -84,6 +107,9 @@ pub fn derivative(activation: Activation, x: f64) -> f64 {
         Activation::Relu => f64::from(x > 0.),
         Activation::Relu6 => f64::from(x > 0. && x < 6.),
         Activation::Tanh => 1. - x.tanh().powi(2),
+        Activation::Sigmoid => sigmoid(x) * (1. - sigmoid(x)),
+        Activation::Silu => sigmoid(x) * (1. + x * (1. - sigmoid(x))),
+        Activation::Gelu => normal(x) + x * bell(x),
     }
 }
 
