@@ -90,11 +90,6 @@ impl Zip for Sum {
     }
 }
 
-/// Residual addition, `y[i] = a[i] + b[i]`. Its gradient passes to both sides unchanged.
-pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
-    zip(Sum, a, b, y);
-}
-
 #[derive(Clone, Copy)]
 struct Blend {
     share: f32,

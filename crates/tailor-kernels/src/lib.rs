@@ -2,8 +2,8 @@
 //! functions over slices, with no framework. What uses them brings tensors and automatic differentiation.
 //!
 //! ```text
-//!   conv   dense   norm   pool   loss   dropout   optimizer      layers: forward and backward side by side
-//!     └──┬───┴───────┴──────┴──────┴───────┴──────────┘
+//!   conv   dense   norm   pool   excitation   residual   loss   dropout   optimizer
+//!     └──┬───┴───────┴──────┴────────┴───────────┴────────┴───────┴──────────┘     layers: forward and backward side by side
 //!   tile · panels        elementwise · activation                the inner loops they share
 //!     └──┬──────────────────┘
 //!   bf16   products of half the width, on request
@@ -29,6 +29,7 @@ pub mod conv;
 pub mod dense;
 pub mod dropout;
 mod elementwise;
+pub mod excitation;
 pub mod loss;
 pub mod norm;
 pub mod optimizer;
@@ -36,10 +37,11 @@ mod panels;
 mod peak;
 mod pointer;
 pub mod pool;
+pub mod residual;
 mod simd;
 pub mod team;
 mod tile;
 
-pub use elementwise::{add, blend};
+pub use elementwise::blend;
 pub use peak::peak_flops;
 pub use simd::{Isa, IsaError};

@@ -109,7 +109,7 @@ fn any_activation_is_inferred() {
     for activation in [Silu, Gelu] {
         for (groups, kernel) in [(1, 3), (1, 1), (20, 3)] {
             let convolution = Convolution { groups, ..conv([2, 7, 7], [20, 20], kernel) };
-            let block = ConvBlock { convolution, activation, pool: None };
+            let block = ConvBlock { convolution, activation, pool: None, precision: Precision::F32 };
             let Operands { x, w, b, affine, dy } = Operands::draw(&block, 3);
             let expected = conv_block(&block, &x, &w, &b, [&affine[0], &affine[1]], &dy);
             everywhere(

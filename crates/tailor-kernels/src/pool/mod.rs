@@ -1,10 +1,19 @@
 //! Pooling: maximum, average, and the average over whole images.
 
+mod global;
+
+pub use global::{global_average, global_average_backward};
+
+use std::ops::Range;
+
 use crate::buffer::AlignedBuffer;
 use crate::conv::Padding;
-use crate::pointer::{ConstPointer, MutPointer};
+use crate::pointer::MutPointer;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::team;
+
+/// Elements below which another thread is not worth waking.
+const WORTH_SPLITTING: usize = 32 << 10;
 
 /// What becomes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +78,7 @@ impl Pool {
 
     /// The gradient with respect to the input, overwritten.
     pub fn backward(&self, shape: [usize; 4], index: &[u8], dy: &[f32], dx: &mut [f32]) {
-        let [n, h, w, c] = shape;
+        let [_, h, w, c] = shape;
         let y_len = self.check(shape, dx.len(), dy.len());
         assert_eq!(
             index.len(),
@@ -77,7 +86,7 @@ impl Pool {
             "the forward pass's index"
         );
         let (isa, dx) = (Isa::current(), MutPointer::new(dx));
-        team::split(n, |_, images| {
+        split_images(shape, |images| {
             for image in images {
                 // SAFETY: each image belongs to one thread.
                 let dx = unsafe { dx.slice(image * h * w * c, h * w * c) };
@@ -89,12 +98,12 @@ impl Pool {
     }
 
     fn run(&self, shape: [usize; 4], x: &[f32], y: &mut [f32], index: Option<&mut [u8]>) {
-        let [n, h, w, c] = shape;
+        let [_, h, w, c] = shape;
         let y_len = self.check(shape, x.len(), y.len());
         let isa = Isa::current();
         let y = MutPointer::new(y);
         let index = index.filter(|index| !index.is_empty()).map(MutPointer::new);
-        team::split(n, |_, images| {
+        split_images(shape, |images| {
             for image in images {
                 let x = &x[image * h * w * c..(image + 1) * h * w * c];
                 // SAFETY: each image belongs to one thread.
@@ -154,9 +163,18 @@ impl Pool {
     }
 }
 
+/// Splits the images over the team.
+pub(crate) fn split_images(shape: [usize; 4], f: impl Fn(Range<usize>) + Sync) {
+    if shape.iter().product::<usize>() < WORTH_SPLITTING {
+        f(0..shape[0])
+    } else {
+        team::split(shape[0], |_, images| f(images))
+    }
+}
+
 /// The part of a window inside `0..len`, and its first position, which may be negative.
 #[inline(always)]
-fn clip(padded_start: usize, padding: usize, window: usize, len: usize) -> (std::ops::Range<usize>, isize) {
+fn clip(padded_start: usize, padding: usize, window: usize, len: usize) -> (Range<usize>, isize) {
     let end = (padded_start + window).saturating_sub(padding).min(len);
     (padded_start.saturating_sub(padding)..end, padded_start as isize - padding as isize)
 }
@@ -319,73 +337,4 @@ impl Kernel for Backward<'_> {
             }
         }
     }
-}
-
-/// `to[i] += scale · from[i]`
-struct AddScaled<'a> {
-    from: &'a [f32],
-    scale: f32,
-    to: &'a mut [f32],
-}
-
-impl Kernel for AddScaled<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { from, scale, to } = self;
-        assert_eq!(from.len(), to.len());
-        for i in (0..to.len()).step_by(S::LANES) {
-            let live = (to.len() - i).min(S::LANES);
-            // SAFETY: the first `live` elements from `i` on lie in both slices.
-            unsafe {
-                let to = to.as_mut_ptr().add(i);
-                s.store_n(
-                    to,
-                    live,
-                    s.fma(s.load_n(from.as_ptr().add(i), live), s.splat(scale), s.load_n(to, live)),
-                );
-            }
-        }
-    }
-}
-
-/// The mean over each image: `y[n, c] = mean of x[n, :, :, c]`, `x` being `[N, H, W, C]`.
-pub fn global_average(shape: [usize; 4], x: &[f32], y: &mut [f32]) {
-    let [n, h, w, c] = shape;
-    assert_eq!(x.len(), n * h * w * c, "the input is {shape:?}");
-    assert_eq!(y.len(), n * c, "the output is [N, C]");
-    let (isa, x, y) = (Isa::current(), ConstPointer::new(x), MutPointer::new(y));
-    team::split(n, |_, images| {
-        for image in images {
-            // SAFETY: the image is one of `n`, and its outputs belong to this thread.
-            let (x, y) = unsafe {
-                (std::slice::from_raw_parts(x.at(image * h * w * c), h * w * c), y.slice(image * c, c))
-            };
-            y.fill(0.);
-            let scale = 1. / (h * w) as f32;
-            for pixel in x.chunks_exact(c) {
-                isa.run(AddScaled { from: pixel, scale, to: y });
-            }
-        }
-    });
-}
-
-/// The gradient of [`global_average`], overwritten.
-pub fn global_average_backward(shape: [usize; 4], dy: &[f32], dx: &mut [f32]) {
-    let [n, h, w, c] = shape;
-    assert_eq!(dx.len(), n * h * w * c, "the input is {shape:?}");
-    assert_eq!(dy.len(), n * c, "the output is [N, C]");
-    let (isa, dx) = (Isa::current(), MutPointer::new(dx));
-    team::split(n, |_, images| {
-        for image in images {
-            // SAFETY: each image belongs to one thread.
-            let dx = unsafe { dx.slice(image * h * w * c, h * w * c) };
-            dx.fill(0.);
-            let scale = 1. / (h * w) as f32;
-            for pixel in dx.chunks_exact_mut(c) {
-                isa.run(AddScaled { from: &dy[image * c..(image + 1) * c], scale, to: pixel });
-            }
-        }
-    });
 }

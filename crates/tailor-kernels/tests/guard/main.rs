@@ -11,11 +11,13 @@ use tailor_kernels::buffer::set_recycling;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
+use tailor_kernels::excitation::{ExciteGradient, excite, excite_backward};
 use tailor_kernels::loss::{Targets, cross_entropy};
-use tailor_kernels::norm::{BatchNorm, NormGradient, scale_shift};
+use tailor_kernels::norm::{ActivatedNorm, ActivatedNormGradient, BatchNorm, NormGradient, scale_shift};
 use tailor_kernels::optimizer::{Optimizer, Slot};
 use tailor_kernels::pool::{Pool, PoolKind, global_average, global_average_backward};
-use tailor_kernels::{Isa, add, team};
+use tailor_kernels::residual::{Residual, ResidualGradient};
+use tailor_kernels::{Isa, team};
 
 /// On every instruction set, with one and two threads, at both edges of a mapping.
 fn everywhere(f: impl Fn(Edge)) {
@@ -189,6 +191,23 @@ fn norms_pools_and_the_rest() {
                 dbeta: dbeta_to,
             });
             scale_shift(&x, &gamma, &beta, &mut y);
+            let (shortcut, mut dshortcut) = (random(rows * c), random(rows * c));
+            for activation in [Relu, Silu] {
+                let activated = ActivatedNorm { norm, activation };
+                let statistics = activated.forward(&x, Some(&shortcut), &mut y);
+                for wants_dshortcut in [false, true] {
+                    activated.backward(ActivatedNormGradient {
+                        x: &x,
+                        shortcut: Some(&shortcut),
+                        statistics: &statistics,
+                        dy: &dy,
+                        dx: &mut dx,
+                        dshortcut: wants_dshortcut.then_some(&mut dshortcut),
+                        dgamma: &mut dgamma,
+                        dbeta: &mut dbeta,
+                    });
+                }
+            }
         }
         for kind in [PoolKind::Max, PoolKind::Average] {
             for (window, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 3, 0)] {
@@ -200,16 +219,27 @@ fn norms_pools_and_the_rest() {
                     (random(3 * 9 * 8 * 21), random(len), random(len), random(3 * 9 * 8 * 21));
                 let index = pool.forward(shape, &x, &mut y);
                 pool.backward(shape, &index, &dy, &mut dx);
-                let mut mean = random(3 * 21);
-                global_average(shape, &x, &mut mean);
-                global_average_backward(shape, &mean, &mut dx);
             }
+        }
+        for shape in [[3, 9, 8, 21], [2, 20, 20, 60]] {
+            let [images, factors] = [shape.iter().product(), shape[0] * shape[3]];
+            let (x, dy, s) = (random(images), random(images), random(factors));
+            let (mut y, mut ds) = (random(images), random(factors));
+            excite(shape, &x, &s, &mut y);
+            excite_backward(shape, ExciteGradient { x: &x, s: &s, dy: &dy, dx: &mut y, ds: &mut ds });
+            global_average(shape, &x, &mut ds);
+            global_average_backward(shape, &s, &mut y);
         }
         for len in [1, 15, 16, 17, 40_001] {
             let (a, b, mut y) = (random(len), random(len), random(len));
-            add(&a, &b, &mut y);
             Tanh.forward(&a, &mut y);
             Relu6.backward(&a, &b, &mut y);
+            Gelu.backward_at(&a, &b, &mut y);
+            let residual = Residual { activation: Relu, factors: (len == 15).then_some(&[0.5, 0., 2.]) };
+            residual.forward(&a, &b, &mut y);
+            let (mut dsum, mut dbranch) = (random(len), random(len));
+            let (dsum, dbranch) = (Some(&mut dsum[..]), Some(&mut dbranch[..]));
+            residual.backward(ResidualGradient { y: &a, dy: &b, dsum, dbranch });
             Dropout::new(0.5, 1, 2, 3).forward(&a, &mut y);
             let (mut p, g, mut m, mut v) = (random(len), random(len), random(len), random(len));
             Optimizer::ADAM.step(1e-3, 1, &[Slot::new(&mut p, &g, [&mut m, &mut v])]);

@@ -1,0 +1,382 @@
+//! Batch norm, the sum with a shortcut, and an activation, in as few passes over memory as the batch's statistics
+//! allow: normalised values are never stored.
+//!
+//! ```text
+//! forward    read x: statistics                        read x (and r), write y
+//! backward   read x, dy (and r; write dr): dγ and dβ   read x and dy (or dr), write dx
+//! ```
+
+use super::moments::{CHAINS, add_to, total};
+use super::{BatchNorm, InputTerms, Statistics, chunk_rows, parts, split_rows};
+use crate::activation::Activation;
+use crate::buffer::AlignedBuffer;
+use crate::pointer::MutPointer;
+use crate::simd::{Isa, Kernel, Simd, unrolled};
+use crate::team;
+
+/// `y = activation(norm(x) + r)`, in training: what follows a convolution in residual networks (r being the shortcut, or
+/// missing). At inference fold the norm into the convolution, see [`super::fold`].
+#[derive(Clone, Copy, Debug)]
+pub struct ActivatedNorm<'a> {
+    /// Over all rows.
+    pub norm: BatchNorm<'a>,
+    /// What is applied to the sum: any.
+    pub activation: Activation,
+}
+
+/// Operands of [`ActivatedNorm::backward`]. All images are `[rows, C]`.
+#[derive(Debug)]
+pub struct ActivatedNormGradient<'a> {
+    /// The forward pass's input.
+    pub x: &'a [f32],
+    /// What was added before the activation, if anything.
+    pub shortcut: Option<&'a [f32]>,
+    /// What the forward pass returned.
+    pub statistics: &'a Statistics,
+    /// The loss's gradient with respect to the output.
+    pub dy: &'a [f32],
+    /// Where the gradient with respect to `x` goes; overwritten, as are all.
+    pub dx: &'a mut [f32],
+    /// Where the gradient with respect to the shortcut goes, if wanted.
+    pub dshortcut: Option<&'a mut [f32]>,
+    /// Where the gradient with respect to γ goes.
+    pub dgamma: &'a mut [f32],
+    /// Where the gradient with respect to β goes.
+    pub dbeta: &'a mut [f32],
+}
+
+impl ActivatedNorm<'_> {
+    /// Normalises a batch by its own statistics, and returns them.
+    pub fn forward(&self, x: &[f32], shortcut: Option<&[f32]>, y: &mut [f32]) -> Statistics {
+        self.norm.rows(x);
+        let statistics = Statistics::of(x, self.norm.channels());
+        self.apply(&statistics, x, shortcut, y);
+        statistics
+    }
+
+    /// Normalises rows by given statistics.
+    pub(crate) fn apply(&self, statistics: &Statistics, x: &[f32], shortcut: Option<&[f32]>, y: &mut [f32]) {
+        let channels = self.norm.channels();
+        assert_eq!(x.len(), y.len(), "x and y have the same length");
+        assert!(shortcut.is_none_or(|shortcut| shortcut.len() == x.len()), "the shortcut is as long as x");
+        let [scale, _] = self.norm.affine(&statistics.mean, &statistics.variance);
+        let isa = Isa::current();
+        split_rows(channels, y, |first, y| {
+            isa.run(Forward {
+                normal: self.normal(statistics, &scale),
+                x: &x[first * channels..],
+                shortcut: shortcut.map(|shortcut| &shortcut[first * channels..]),
+                y,
+            });
+        });
+    }
+
+    fn normal<'a>(&'a self, statistics: &'a Statistics, scale: &'a [f32]) -> Normal<'a> {
+        let Self { norm, activation } = *self;
+        Normal { mean: &statistics.mean, scale, beta: norm.beta, activation }
+    }
+
+    /// The gradients of [`ActivatedNorm::forward`], statistics included.
+    pub fn backward(&self, gradient: ActivatedNormGradient) {
+        let ActivatedNormGradient { x, shortcut, statistics, dy, dx, dshortcut, dgamma, dbeta } = gradient;
+        let (rows, channels) = (self.norm.rows(x), self.norm.channels());
+        assert_eq!((dy.len(), dx.len()), (x.len(), x.len()), "x, dy and dx have the same length");
+        for len in [shortcut.map(<[f32]>::len), dshortcut.as_ref().map(|d| d.len())] {
+            assert!(len.is_none_or(|len| len == x.len()), "the shortcut and its gradient are as long as x");
+        }
+        let mut dshortcut = dshortcut;
+        let dz = dshortcut.as_deref_mut();
+        let terms = self.input_terms(rows, [x, dy], shortcut, statistics, dz, [dgamma, dbeta]);
+        let isa = Isa::current();
+        // Where dz was stored, it need not be computed again.
+        let (dy, shortcut, activation) = match dshortcut {
+            Some(dz) => (&*dz, None, Activation::Identity),
+            None => (dy, shortcut, self.activation),
+        };
+        let normal = Normal { activation, ..self.normal(statistics, &terms.scale) };
+        split_rows(channels, dx, |first, dx| {
+            isa.run(InputGradient {
+                normal,
+                terms: &terms,
+                x: &x[first * channels..],
+                shortcut: shortcut.map(|shortcut| &shortcut[first * channels..]),
+                dy: &dy[first * channels..],
+                dx,
+            });
+        });
+    }
+
+    /// dγ, dβ, and what follows for dx, of a batch of `rows`; the gradient of the sum that is activated goes to `dz`.
+    /// Rows whose gradient is zero may be missing in `x` and `dy`.
+    pub(super) fn input_terms(
+        &self,
+        rows: usize,
+        [x, dy]: [&[f32]; 2],
+        shortcut: Option<&[f32]>,
+        statistics: &Statistics,
+        dz: Option<&mut [f32]>,
+        [dgamma, dbeta]: [&mut [f32]; 2],
+    ) -> InputTerms {
+        let (present, channels) = (self.norm.rows(x), self.norm.channels());
+        assert_eq!(dy.len(), x.len(), "x and dy have the same length");
+        assert_eq!((dgamma.len(), dbeta.len()), (channels, channels), "dγ and dβ are [C]");
+        assert_eq!(statistics.mean.len(), channels, "the forward pass's statistics");
+        let [scale, _] = self.norm.affine(&statistics.mean, &statistics.variance);
+        let normal = self.normal(statistics, &scale);
+        // Per part: Σ dz, then Σ dz · (x - mean).
+        let parts = parts(x.len()).min(present.max(1));
+        let mut sums = AlignedBuffer::zeroed(parts * 2 * channels);
+        let all_sums = MutPointer::new(&mut sums);
+        let dz = dz.map(MutPointer::new);
+        let isa = Isa::current();
+        team::run(parts, |part| {
+            let range = team::part_of(present, part, parts);
+            let start = range.start * channels;
+            // SAFETY: each part has its own sums and rows.
+            let (sums, dz) = unsafe {
+                let dz = dz.map(|dz| dz.slice(start, range.len() * channels));
+                (all_sums.slice(part * 2 * channels, 2 * channels), dz)
+            };
+            let shortcut = shortcut.map(|shortcut| &shortcut[start..]);
+            isa.run(Sums { normal, rows: range.len(), x: &x[start..], shortcut, dy: &dy[start..], dz, sums });
+        });
+        let [scale, of_x, shift] = [(); 3].map(|()| AlignedBuffer::new(channels));
+        let mut terms = InputTerms { scale, of_x, shift };
+        for c in 0..channels {
+            let sum = |at: usize| sums.chunks_exact(2 * channels).map(|part| part[at]).sum::<f32>();
+            let deviation = 1. / (statistics.variance[c] + self.norm.epsilon).sqrt();
+            dbeta[c] = sum(c);
+            dgamma[c] = sum(channels + c) * deviation;
+            terms.scale[c] = self.norm.gamma[c] * deviation;
+            terms.of_x[c] = -terms.scale[c] * deviation * dgamma[c] / rows as f32;
+            terms.shift[c] = -terms.scale[c] * dbeta[c] / rows as f32;
+        }
+        terms
+    }
+}
+
+/// How a value is normalised and activated.
+#[derive(Clone, Copy)]
+struct Normal<'a> {
+    mean: &'a [f32],
+    /// γ/σ
+    scale: &'a [f32],
+    beta: &'a [f32],
+    activation: Activation,
+}
+
+/// The same for one vector of channels.
+#[derive(Clone, Copy)]
+struct NormalVector<F> {
+    mean: F,
+    scale: F,
+    beta: F,
+    activation: Activation,
+}
+
+impl Normal<'_> {
+    /// Checks that there are as many of everything, and rows of them; returns the number of channels.
+    #[inline(always)]
+    fn channels(&self, rows: usize, values: [usize; 2], shortcut: Option<&[f32]>) -> usize {
+        let channels = self.mean.len();
+        assert!(self.scale.len() == channels && self.beta.len() == channels);
+        assert!(values[0] >= rows * channels && values[1] >= rows * channels);
+        assert!(shortcut.is_none_or(|shortcut| shortcut.len() >= rows * channels));
+        channels
+    }
+
+    /// # Safety
+    /// `live` channels exist from `c` on.
+    #[inline(always)]
+    unsafe fn vector<S: Simd>(&self, s: S, c: usize, live: usize) -> NormalVector<S::F> {
+        // SAFETY: as this function's contract.
+        unsafe {
+            NormalVector {
+                mean: s.load_n(self.mean.as_ptr().add(c), live),
+                scale: s.load_n(self.scale.as_ptr().add(c), live),
+                beta: s.load_n(self.beta.as_ptr().add(c), live),
+                activation: self.activation,
+            }
+        }
+    }
+}
+
+impl<F: Copy> NormalVector<F> {
+    /// The sum that is activated, of a centered value and the shortcut's at `shortcut`, if there is one. Centered
+    /// first, as what is far from zero would lose its digits.
+    ///
+    /// # Safety
+    /// `live` floats can be read at `shortcut`.
+    #[inline(always)]
+    unsafe fn sum<S: Simd<F = F>>(&self, s: S, centered: F, shortcut: Option<*const f32>, live: usize) -> F {
+        let value = s.fma(self.scale, centered, self.beta);
+        match shortcut {
+            // SAFETY: as this function's contract.
+            Some(shortcut) => s.add(value, unsafe { s.load_n(shortcut, live) }),
+            None => value,
+        }
+    }
+
+    /// The gradient of that sum.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn gradient<S: Simd<F = F>>(
+        &self,
+        s: S,
+        centered: F,
+        shortcut: Option<*const f32>,
+        live: usize,
+        dy: F,
+    ) -> F {
+        if self.activation == Activation::Identity {
+            return dy;
+        }
+        // SAFETY: as this function's contract.
+        self.activation.gradient_at(s, unsafe { self.sum(s, centered, shortcut, live) }, dy)
+    }
+}
+
+/// The address of element `at`, if there is any.
+#[inline(always)]
+fn offset(start: Option<*const f32>, at: usize) -> Option<*const f32> {
+    start.map(|start| start.wrapping_add(at))
+}
+
+/// `y = activation(γ/σ · (x - mean) + β + shortcut)`
+struct Forward<'a> {
+    normal: Normal<'a>,
+    x: &'a [f32],
+    shortcut: Option<&'a [f32]>,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { normal, x, shortcut, y } = self;
+        let rows = y.len() / normal.mean.len();
+        let channels = normal.channels(rows, [x.len(), y.len()], shortcut);
+        let shortcut = shortcut.map(<[f32]>::as_ptr);
+        let step = chunk_rows(channels);
+        for first in (0..rows).step_by(step) {
+            for c in (0..channels).step_by(S::LANES) {
+                let live = (channels - c).min(S::LANES);
+                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
+                unsafe {
+                    let normal = normal.vector(s, c, live);
+                    for row in first..rows.min(first + step) {
+                        let at = row * channels + c;
+                        let centered = s.sub(s.load_n(x.as_ptr().add(at), live), normal.mean);
+                        let shortcut = offset(shortcut, at);
+                        let sum = normal.sum(s, centered, shortcut, live);
+                        s.store_n(y.as_mut_ptr().add(at), live, normal.activation.apply(s, sum));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds `sums[c] = Σ dz`, `sums[C + c] = Σ dz · (x - mean)` over rows; stores dz where it is wanted.
+struct Sums<'a> {
+    normal: Normal<'a>,
+    rows: usize,
+    x: &'a [f32],
+    shortcut: Option<&'a [f32]>,
+    dy: &'a [f32],
+    dz: Option<&'a mut [f32]>,
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { normal, rows, x, shortcut, dy, dz, sums } = self;
+        let channels = normal.channels(rows, [x.len(), dy.len()], shortcut);
+        assert_eq!(sums.len(), 2 * channels);
+        assert!(dz.as_ref().is_none_or(|dz| dz.len() >= rows * channels));
+        let shortcut = shortcut.map(<[f32]>::as_ptr);
+        let dz = dz.map(<[f32]>::as_mut_ptr);
+        let step = chunk_rows(channels);
+        for first in (0..rows).step_by(step) {
+            let rows = first..rows.min(first + step);
+            for c in (0..channels).step_by(S::LANES) {
+                let live = (channels - c).min(S::LANES);
+                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
+                unsafe {
+                    let normal = normal.vector(s, c, live);
+                    let (mut gradients, mut products) = ([s.splat(0.); CHAINS], [s.splat(0.); CHAINS]);
+                    for row in rows.clone().step_by(CHAINS) {
+                        unrolled!(chain < CHAINS, {
+                            if row + chain < rows.end {
+                                let at = (row + chain) * channels + c;
+                                let dy = s.load_n(dy.as_ptr().add(at), live);
+                                let centered = s.sub(s.load_n(x.as_ptr().add(at), live), normal.mean);
+                                let shortcut = offset(shortcut, at);
+                                let gradient = normal.gradient(s, centered, shortcut, live, dy);
+                                if let Some(dz) = dz {
+                                    s.store_n(dz.add(at), live, gradient);
+                                }
+                                gradients[chain] = s.add(gradients[chain], gradient);
+                                products[chain] = s.fma(gradient, centered, products[chain]);
+                            }
+                        });
+                    }
+                    add_to(s, sums.as_mut_ptr().add(c), live, total(s, gradients));
+                    add_to(s, sums.as_mut_ptr().add(channels + c), live, total(s, products));
+                }
+            }
+        }
+    }
+}
+
+/// `dx = scale · dz + of_x · (x - mean) + shift`
+struct InputGradient<'a> {
+    normal: Normal<'a>,
+    terms: &'a InputTerms,
+    x: &'a [f32],
+    shortcut: Option<&'a [f32]>,
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Kernel for InputGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { normal, terms, x, shortcut, dy, dx } = self;
+        let rows = dx.len() / normal.mean.len();
+        let channels = normal.channels(rows, [x.len(), dy.len()], shortcut);
+        assert!([&terms.scale, &terms.of_x, &terms.shift].iter().all(|term| term.len() == channels));
+        let shortcut = shortcut.map(<[f32]>::as_ptr);
+        let step = chunk_rows(channels);
+        for first in (0..rows).step_by(step) {
+            for c in (0..channels).step_by(S::LANES) {
+                let live = (channels - c).min(S::LANES);
+                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
+                unsafe {
+                    let normal = normal.vector(s, c, live);
+                    let scale = s.load_n(terms.scale.as_ptr().add(c), live);
+                    let of_x = s.load_n(terms.of_x.as_ptr().add(c), live);
+                    let shift = s.load_n(terms.shift.as_ptr().add(c), live);
+                    for row in first..rows.min(first + step) {
+                        let at = row * channels + c;
+                        let dy = s.load_n(dy.as_ptr().add(at), live);
+                        let centered = s.sub(s.load_n(x.as_ptr().add(at), live), normal.mean);
+                        let shortcut = offset(shortcut, at);
+                        let dz = normal.gradient(s, centered, shortcut, live, dy);
+                        let value = s.fma(scale, dz, s.fma(of_x, centered, shift));
+                        s.store_n(dx.as_mut_ptr().add(at), live, value);
+                    }
+                }
+            }
+        }
+    }
+}
