@@ -2,9 +2,10 @@
 //! functions over slices, with no framework. What uses them brings tensors and automatic differentiation.
 //!
 //! ```text
-//!   conv   dense   norm   pool   excitation   residual   loss   dropout   optimizer
-//!     └──┬───┴───────┴──────┴────────┴───────────┴────────┴───────┴──────────┘     layers: forward and backward side by side
-//!   tile · panels        elementwise · activation                the inner loops they share
+//!   conv   dense   attention   norm   pool   excitation   residual   loss   dropout   optimizer
+//!     └──┬───┴─────────┴────────┴──────┴────────┴───────────┴────────┴───────┴──────────┘
+//!        │   layers: forward and backward side by side
+//!   tile · panels · matrix   elementwise · activation                the inner loops they share
 //!     └──┬──────────────────┘
 //!   bf16   products of half the width, on request
 //!   simd   one source, compiled for AVX-512, AVX2, NEON and any CPU; chosen at run time
@@ -23,6 +24,7 @@
 )]
 
 pub mod activation;
+pub mod attention;
 pub mod bf16;
 pub mod buffer;
 pub mod conv;
@@ -31,6 +33,7 @@ pub mod dropout;
 mod elementwise;
 pub mod excitation;
 pub mod loss;
+mod matrix;
 pub mod norm;
 pub mod optimizer;
 mod panels;

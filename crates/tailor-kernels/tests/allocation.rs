@@ -4,12 +4,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tailor_kernels::activation::Activation;
+use tailor_kernels::attention::{Attention, AttentionGradient};
 use tailor_kernels::bf16::Precision;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
 use tailor_kernels::loss::{Targets, cross_entropy};
-use tailor_kernels::norm::{BatchNorm, NormGradient};
+use tailor_kernels::norm::{
+    ActivatedNorm, ActivatedNormGradient, BatchNorm, LayerNorm, LayerNormGradient, NormGradient,
+};
 use tailor_kernels::optimizer::{Optimizer, Slot};
 use tailor_kernels::pool::Pool;
 use tailor_kernels::team;
@@ -124,10 +127,36 @@ fn step(number: u64) {
     let norm = BatchNorm { gamma: &ONES[..64], beta: &ONES[..64], epsilon: 1e-5 };
     let (normal, rest) = rest.split_at_mut(64_000);
     let (dx, rest) = rest.split_at_mut(64_000);
-    let (dgamma, dbeta) = rest.split_at_mut(64);
-    let (x, dbeta) = (&ONES[..64_000], &mut dbeta[..64]);
+    let (dgamma, rest) = rest.split_at_mut(64);
+    let (dbeta, rest) = rest.split_at_mut(64);
+    let x = &ONES[..64_000];
     let statistics = norm.forward(x, normal);
     norm.backward(NormGradient { x, statistics: &statistics, dy: x, dx, dgamma, dbeta });
+
+    let (activation, shortcut) = (Activation::Relu, Some(x));
+    let activated = ActivatedNorm { norm, activation };
+    let statistics = activated.forward(x, shortcut, normal);
+    let (dshortcut, rest) = rest.split_at_mut(64_000);
+    let (statistics, dshortcut) = (&statistics, Some(dshortcut));
+    let (dy, gradient) = (x, &mut *dx);
+    activated.backward(ActivatedNormGradient {
+        x,
+        shortcut,
+        statistics,
+        dy,
+        dx: gradient,
+        dshortcut,
+        dgamma,
+        dbeta,
+    });
+    let norm = LayerNorm { gamma: &ONES[..64], beta: &ONES[..64], epsilon: 1e-5 };
+    norm.forward(x, normal);
+    norm.backward(LayerNormGradient { x, dy: x, dx, dgamma, dbeta });
+
+    let (qkv, dy) = (&ONES[..BATCH * 49 * 3 * 64], &ONES[..BATCH * 49 * 64]);
+    let layer = Attention { batch: BATCH, tokens: 49, heads: 2, width: 32 };
+    let maps = layer.forward(qkv, &mut normal[..dy.len()]);
+    layer.backward(AttentionGradient { qkv, maps: &maps, dy, dqkv: &mut rest[..qkv.len()] });
 
     let (values, rest) = to.split_at_mut(50_000);
     let (first, second) = rest.split_at_mut(50_000);

@@ -2,13 +2,13 @@
 
 use super::ConvGradient;
 use super::backward::{OutputGradient, Scratch, add_rows, parts};
-use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
+use crate::matrix::multiply;
 use crate::panels::Panels;
 use crate::pointer::MutPointer;
 use crate::team;
-use crate::tile::{Layout, Tiles, Unit};
+use crate::tile::Layout;
 
 pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     let OutputGradient { block, isa, .. } = outputs;
@@ -37,12 +37,12 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
             add_rows(isa, dz, db);
             // dw [Co, Ci] = dzᵀ [Co, pixels] · x [pixels, Ci]
             let inputs = Panels::from_rows(isa, x, ci, pixels, None, |pixel| pixel * ci);
-            matrix_product(&inputs, Layout::matrix(co, 1, pixels, co), dz, &mut image_dw);
+            multiply(&inputs, Layout::matrix(co, 1, pixels, co), dz, &mut image_dw, ci);
             elementwise::accumulate(isa, &image_dw, dw);
             if let (Some(weights), Some(dx)) = (&weights, dx) {
                 // SAFETY: each image belongs to one part.
                 let dx = unsafe { dx.slice(image * pixels * ci, pixels * ci) };
-                matrix_product(weights, Layout::matrix(pixels, co, co, 1), dz, dx);
+                multiply(weights, Layout::matrix(pixels, co, co, 1), dz, dx, ci);
             }
         }
     });
@@ -54,24 +54,4 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     if let Some(db) = gradient.db {
         db.copy_from_slice(&first[co * ci..]);
     }
-}
-
-/// `c [rows, channels] = a [rows, reduction] · panels`, with `a` laid out as `layout` says.
-fn matrix_product(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32]) {
-    let (rows, channels) = (layout.columns, panels.channels());
-    let last = (rows - 1) * layout.column_step + (layout.run - 1) * layout.run_step;
-    assert!(last < a.len() && c.len() == rows * channels, "the matrices are as large as the layout says");
-    panels.isa().run(Tiles {
-        layout,
-        unit: Unit::Pixel,
-        input: a.as_ptr(),
-        first_unit: 0,
-        units: rows,
-        panels,
-        blocks: 0..panels.blocks(),
-        activation: Activation::Identity,
-        output: c.as_mut_ptr(),
-        output_step: channels,
-        index: std::ptr::null_mut(),
-    });
 }

@@ -7,9 +7,11 @@
 //! ```
 
 mod activated;
+mod layer;
 mod moments;
 
 pub use activated::{ActivatedNorm, ActivatedNormGradient};
+pub use layer::{LayerNorm, LayerNormGradient};
 
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;

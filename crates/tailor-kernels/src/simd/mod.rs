@@ -143,6 +143,26 @@ fn dot_widened<S: Simd>(s: S, a: S::F, b: S::F, c: S::F) -> S::F {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const SECOND_HALF: i32 = 0xffff_0000_u32 as i32;
 
+/// The first `live` lanes.
+#[inline(always)]
+pub fn live_lanes<S: Simd>(s: S, live: usize) -> S::M {
+    s.gt_i(s.splat_i(live as i32), s.lanes())
+}
+
+/// The largest lane that is a number.
+#[inline(always)]
+pub fn largest_lane<S: Simd>(s: S, a: S::F) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    assert!(S::LANES <= lanes.len());
+    // SAFETY: there is room for a vector.
+    unsafe { s.store(lanes.as_mut_ptr(), a) };
+    let mut largest = f32::NEG_INFINITY;
+    for lane in lanes {
+        largest = largest.max(lane);
+    }
+    largest
+}
+
 /// A kernel: its fields are the arguments, its body is generic over the instruction set.
 pub trait Kernel {
     type Output;

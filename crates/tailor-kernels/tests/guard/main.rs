@@ -6,6 +6,7 @@ mod page;
 
 use page::{Edge, Guarded};
 use tailor_kernels::activation::Activation::{self, *};
+use tailor_kernels::attention::{Attention, AttentionGradient};
 use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::set_recycling;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
@@ -13,7 +14,9 @@ use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
 use tailor_kernels::excitation::{ExciteGradient, excite, excite_backward};
 use tailor_kernels::loss::{Targets, cross_entropy};
-use tailor_kernels::norm::{ActivatedNorm, ActivatedNormGradient, BatchNorm, NormGradient, scale_shift};
+use tailor_kernels::norm::{
+    ActivatedNorm, ActivatedNormGradient, BatchNorm, LayerNorm, LayerNormGradient, NormGradient, scale_shift,
+};
 use tailor_kernels::optimizer::{Optimizer, Slot};
 use tailor_kernels::pool::{Pool, PoolKind, global_average, global_average_backward};
 use tailor_kernels::residual::{Residual, ResidualGradient};
@@ -220,6 +223,22 @@ fn norms_pools_and_the_rest() {
                 let index = pool.forward(shape, &x, &mut y);
                 pool.backward(shape, &index, &dy, &mut dx);
             }
+        }
+        for (rows, c) in [(300, 192), (7, 37), (1, 1)] {
+            let (gamma, beta, x, dy) = (random(c), random(c), random(rows * c), random(rows * c));
+            let (mut y, mut dgamma, mut dbeta) = (random(rows * c), random(c), random(c));
+            let norm = LayerNorm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
+            norm.forward(&x, &mut y);
+            let (dx, dgamma, dbeta) = (&mut y, &mut dgamma, &mut dbeta);
+            norm.backward(LayerNormGradient { x: &x, dy: &dy, dx, dgamma, dbeta });
+        }
+        for (tokens, heads, width) in [(50, 3, 32), (7, 2, 5), (17, 1, 16)] {
+            let layer = Attention { batch: 2, tokens, heads, width };
+            let len = 2 * tokens * heads * width;
+            let (qkv, dy, mut y, mut dqkv) = (random(3 * len), random(len), random(len), random(3 * len));
+            let maps = layer.forward(&qkv, &mut y);
+            layer.infer(&qkv, &mut y);
+            layer.backward(AttentionGradient { qkv: &qkv, maps: &maps, dy: &dy, dqkv: &mut dqkv });
         }
         for shape in [[3, 9, 8, 21], [2, 20, 20, 60]] {
             let [images, factors] = [shape.iter().product(), shape[0] * shape[3]];

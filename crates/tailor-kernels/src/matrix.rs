@@ -1,0 +1,30 @@
+//! Products of matrices on one thread, on the tiles.
+
+use crate::activation::Activation;
+use crate::panels::Panels;
+use crate::tile::{Layout, Tiles, Unit};
+
+/// `c [rows, channels] = a [rows, reduction] · panels`, with `a` laid out as `layout` says and rows of `c` `step` floats
+/// apart.
+pub(crate) fn multiply(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32], step: usize) {
+    let (rows, channels) = (layout.columns, panels.channels());
+    if rows == 0 {
+        return;
+    }
+    let last = (rows - 1) * layout.column_step + (layout.run.max(1) - 1) * layout.run_step;
+    assert!(last < a.len() || layout.run == 0, "the first matrix is as large as the layout says");
+    assert!(step >= channels && c.len() >= (rows - 1) * step + channels, "the product has room");
+    panels.isa().run(Tiles {
+        layout,
+        unit: Unit::Pixel,
+        input: a.as_ptr(),
+        first_unit: 0,
+        units: rows,
+        panels,
+        blocks: 0..panels.blocks(),
+        activation: Activation::Identity,
+        output: c.as_mut_ptr(),
+        output_step: step,
+        index: std::ptr::null_mut(),
+    });
+}
