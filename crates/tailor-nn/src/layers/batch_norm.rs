@@ -76,8 +76,9 @@ impl BatchNorm {
 
     fn normalize_on_kernels(&self, x: Tensor<2>) -> (Tensor<2>, [Tensor<1>; 2]) {
         let device = x.device();
-        let NormOperands { weight, bias, epsilon, statistics } = self.operands();
-        let output = ops::batch_norm(x, weight, bias, epsilon, statistics.clone());
+        let operands = self.operands();
+        let statistics = operands.statistics.clone();
+        let output = ops::batch_norm(x, operands);
         (output, statistics.tensors(&device))
     }
 

@@ -97,7 +97,7 @@ impl Conv {
 
     fn forward_on_kernels(&self, x: Tensor<4>, pool: Option<tailor_kernels::pool::Pool>) -> Tensor<4> {
         let [_, height, width, _] = x.dims();
-        conv_block(x, self.weight.val(), self.bias.val(), self.block_spec(height, width, pool))
+        conv_block(x, self.weight.val(), Some(self.bias.val()), self.block_spec(height, width, pool))
     }
 
     /// What the kernels need to know of the layer on images of this size.
@@ -111,7 +111,7 @@ impl Conv {
         let (top, bottom) = self.padding.amounts(height, kernel, self.stride);
         let (left, right) = self.padding.amounts(width, kernel, self.stride);
         let padding = tailor_kernels::conv::Padding { top, left, bottom, right };
-        BlockSpec { stride: self.stride, padding, activation: self.activation.kernel(), pool }
+        BlockSpec { stride: self.stride, padding, groups: 1, activation: self.activation.kernel(), pool }
     }
 
     fn forward_on_burn(&self, x: Tensor<4>) -> Tensor<4> {

@@ -1,6 +1,5 @@
 //! Between Burn's tensors and the slices that kernels work on, without copies.
 
-use burn::backend::autodiff::{NodeId, grads::Gradients};
 use burn::backend::{Flex, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::{AllocationProperty, Bytes, DType, Shape, TensorData};
 use tailor_kernels::buffer::AlignedBuffer;
@@ -29,16 +28,4 @@ pub fn tensor(buffer: AlignedBuffer, shape: impl Into<Shape>) -> FlexTensor {
     let bytes = bytes::Bytes::from_owner(Owner(buffer));
     let bytes = Bytes::from_shared(bytes, AllocationProperty::Other);
     FlexTensor::from_data(TensorData::from_bytes(bytes, shape, DType::F32))
-}
-
-/// Hands a gradient to the node that wants it, if any does.
-pub fn register(
-    gradients: &mut Gradients,
-    node: Option<NodeId>,
-    gradient: AlignedBuffer,
-    shape: impl Into<Shape>,
-) {
-    if let Some(node) = node {
-        gradients.register::<Flex>(node, tensor(gradient, shape));
-    }
 }

@@ -2,12 +2,6 @@
 
 use std::sync::Arc;
 
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 use tailor_kernels::activation::Activation;
 use tailor_kernels::bf16::Precision;
@@ -15,7 +9,8 @@ use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding, Saved};
 use tailor_kernels::pool::Pool;
 
-use super::buffer::{FlexTensor, extents, register, tensor, values};
+use super::buffer::{FlexTensor, extents, tensor, values};
+use super::kernel::{Call, Kernel, apply};
 
 /// What a block does, beside the shapes that its tensors tell.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +19,8 @@ pub struct BlockSpec {
     pub stride: usize,
     /// Zeros around the image.
     pub padding: Padding,
+    /// Groups of channels, each with filters of its own.
+    pub groups: usize,
     /// Of the convolution's result.
     pub activation: Activation,
     /// Of the activations.
@@ -31,7 +28,7 @@ pub struct BlockSpec {
 }
 
 impl BlockSpec {
-    /// For images `[N, H, W, C]` and weights `[C_out, K, K, C]`.
+    /// For images `[N, H, W, C]` and weights `[C_out, K, K, C / groups]`.
     pub fn block(&self, image: [usize; 4], weight: [usize; 4]) -> ConvBlock {
         let [batch, height, width, in_channels] = image;
         let [out_channels, rows, columns, _] = weight;
@@ -45,7 +42,7 @@ impl BlockSpec {
                 kernel: [rows, columns],
                 stride: [self.stride; 2],
                 padding: self.padding,
-                groups: 1,
+                groups: self.groups,
             },
             activation: self.activation,
             pool: self.pool,
@@ -54,97 +51,52 @@ impl BlockSpec {
     }
 }
 
-/// From `[N, H, W, C]`, weights `[C_out, K, K, C]` and bias `[C_out]` to `[N, H', W', C_out]`.
-pub fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, spec: BlockSpec) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::conv_block(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-        spec,
-    ))
+/// From `[N, H, W, C]`, weights `[C_out, K, K, C / groups]` and bias `[C_out]` to `[N, H', W', C_out]`.
+pub fn conv_block(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, spec: BlockSpec) -> Tensor<4> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    match bias {
+        Some(bias) => apply([x, weight, bias.into_dispatch()], spec),
+        None => apply([x, weight], spec),
+    }
 }
 
-#[backend_extension(Flex, Autodiff)]
-trait ConvBlockOp: Backend {
-    fn conv_block(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        spec: BlockSpec,
-    ) -> FloatTensor<Self>;
-}
+/// Image, weights and, with `N` = 3, the bias.
+impl<const N: usize> Kernel<N> for BlockSpec {
+    type Saved = Arc<Saved>;
 
-impl ConvBlockOp for Flex {
-    fn conv_block(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, spec: BlockSpec) -> FlexTensor {
-        let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-        let block = spec.block(extents(&x), extents(&weight));
+    fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, Arc<Saved>) {
+        let [x, weight] = [&inputs[0], &inputs[1]];
+        let block = self.block(extents(x), extents(weight));
         let mut y = AlignedBuffer::new(block.output_shape().iter().product());
-        let filter = block.pack(values(&weight), Some(values(&bias)), None);
-        block.infer(&filter, values(&x), &mut y);
+        let saved = block.forward(values(x), values(weight), inputs.get(2).map(values), &mut y);
+        (tensor(y, block.output_shape()), Arc::new(saved))
+    }
+
+    fn infer(&self, inputs: &[FlexTensor; N]) -> FlexTensor {
+        let [x, weight] = [&inputs[0], &inputs[1]];
+        let block = self.block(extents(x), extents(weight));
+        let mut y = AlignedBuffer::new(block.output_shape().iter().product());
+        let filter = block.pack(values(weight), inputs.get(2).map(values), None);
+        block.infer(&filter, values(x), &mut y);
         tensor(y, block.output_shape())
     }
-}
 
-/// What the backward pass needs.
-#[derive(Clone, Debug)]
-struct State {
-    x: FlexTensor,
-    weight: FlexTensor,
-    y: FlexTensor,
-    saved: Arc<Saved>,
-    block: ConvBlock,
-}
-
-impl<C: CheckpointStrategy> ConvBlockOp for Autodiff<Flex, C> {
-    fn conv_block(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        spec: BlockSpec,
-    ) -> FloatTensor<Self> {
-        let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
-            (x.into_parts(), weight.into_parts(), bias.into_parts());
-        match ConvBlockBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
-            OpsKind::UnTracked(untracked) => untracked.finish(Flex::conv_block(x, weight, bias, spec)),
-            OpsKind::Tracked(tracked) => {
-                let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-                let block = spec.block(extents(&x), extents(&weight));
-                let mut y = AlignedBuffer::new(block.output_shape().iter().product());
-                let saved = block.forward(values(&x), values(&weight), Some(values(&bias)), &mut y);
-                let y = tensor(y, block.output_shape());
-                tracked.finish(State { x, weight, y: y.clone(), saved: Arc::new(saved), block }, y)
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct ConvBlockBackward;
-
-impl Backward<Flex, 3> for ConvBlockBackward {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let [of_x, of_weight, of_bias] = ops.parents.map(|parent| parent.map(|node| node.id));
-        let State { x, weight, y, saved, block } = ops.state;
-        let dy = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let mut dx = of_x.is_some().then(|| AlignedBuffer::new(values(&x).len()));
-        let mut dw = AlignedBuffer::new(values(&weight).len());
-        let mut db = AlignedBuffer::new(block.convolution.out_channels);
+    fn backward(&self, call: Call<N, Arc<Saved>>) -> [Option<AlignedBuffer>; N] {
+        let block = self.block(extents(&call.inputs[0]), extents(&call.inputs[1]));
+        let mut dx = call.wanted[0].then(|| call.gradient_of(0));
+        let mut dw = call.gradient_of(1);
+        let mut db = (N == 3).then(|| call.gradient_of(2));
         block.backward(ConvGradient {
-            x: values(&x),
-            weights: values(&weight),
-            y: values(&y),
-            saved: &saved,
-            dy: values(&dy),
+            x: call.input(0),
+            weights: call.input(1),
+            y: values(call.output),
+            saved: call.saved,
+            dy: call.gradient,
             dx: dx.as_deref_mut(),
             dw: &mut dw,
-            db: Some(&mut db),
+            db: db.as_deref_mut(),
         });
-        if let Some(dx) = dx {
-            register(gradients, of_x, dx, extents::<4>(&x));
-        }
-        register(gradients, of_weight, dw, extents::<4>(&weight));
-        register(gradients, of_bias, db, [block.convolution.out_channels]);
+        let mut gradients = [dx, Some(dw), db].into_iter();
+        std::array::from_fn(|_| gradients.next().expect("at most three inputs"))
     }
 }

@@ -1,8 +1,9 @@
 //! Operations that the CPU kernels compute as single nodes of Burn's automatic differentiation.
 //!
-//! Each operation is a trait that Burn dispatches to its CPU backend, Flex, and to automatic differentiation over
-//! it; forward and backward call `tailor-kernels` on the tensors' memory. On any other device the layers build
-//! the same function out of Burn's own operations: [`on_kernels`] tells which it is.
+//! [`kernel`] hands any function with a forward and a backward pass to Burn, which dispatches it to its CPU backend,
+//! Flex, and to automatic differentiation over it; each other module states one such function on the tensors'
+//! memory. On any other device the layers build the same function out of Burn's own operations: [`on_kernels`]
+//! tells which it is.
 
 pub(crate) mod blend;
 mod buffer;
@@ -10,6 +11,7 @@ mod conv_block;
 mod cross_entropy;
 mod dense;
 mod dropout;
+mod kernel;
 mod norm;
 mod norm_block;
 pub(crate) mod optimizer;
@@ -19,9 +21,9 @@ pub(crate) use conv_block::{BlockSpec, conv_block};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
 pub(crate) use dropout::dropout;
-pub(crate) use norm::{BatchStatistics, batch_norm};
-pub(crate) use norm_block::{NormOperands, norm_block};
-pub(crate) use pool::pool;
+pub(crate) use norm::{BatchStatistics, NormOperands, batch_norm};
+pub(crate) use norm_block::norm_block;
+pub(crate) use pool::{global_average_pool, pool};
 
 use std::cell::Cell;
 

@@ -2,17 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::{Device, Tensor, TensorData};
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::norm::{BatchNorm, NormGradient, Statistics};
 
-use super::buffer::{FlexTensor, extents, register, tensor, values};
+use super::buffer::{FlexTensor, extents, tensor, values};
+use super::kernel::{Call, Kernel, apply};
 
 /// Where the forward pass leaves the batch's statistics, which are no part of the graph.
 #[derive(Clone, Debug, Default)]
@@ -35,115 +30,53 @@ impl BatchStatistics {
     }
 }
 
-/// Normalizes `[M, C]` by the batch's own statistics, with weight and bias `[C]`.
-pub fn batch_norm(
-    x: Tensor<2>,
-    weight: Tensor<1>,
-    bias: Tensor<1>,
+/// A batch norm's weight and bias, `[C]`, what is added to the variance, and where the batch's statistics are left.
+pub struct NormOperands {
+    pub weight: Tensor<1>,
+    pub bias: Tensor<1>,
+    pub epsilon: f32,
+    pub statistics: BatchStatistics,
+}
+
+/// Normalizes `[M, C]` by the batch's own statistics.
+pub fn batch_norm(x: Tensor<2>, norm: NormOperands) -> Tensor<2> {
+    let kernel = TrainNorm { epsilon: norm.epsilon, statistics: norm.statistics };
+    apply([x.into_dispatch(), norm.weight.into_dispatch(), norm.bias.into_dispatch()], kernel)
+}
+
+#[derive(Clone, Debug)]
+struct TrainNorm {
     epsilon: f32,
     statistics: BatchStatistics,
-) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::train_norm(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-        epsilon,
-        statistics,
-    ))
 }
 
-#[backend_extension(Flex, Autodiff)]
-trait TrainNormOp: Backend {
-    fn train_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        epsilon: f32,
-        statistics: BatchStatistics,
-    ) -> FloatTensor<Self>;
-}
-
-/// What the backward pass needs.
-#[derive(Clone, Debug)]
-struct State {
-    x: FlexTensor,
-    weight: FlexTensor,
-    bias: FlexTensor,
-    epsilon: f32,
-    statistics: Arc<Statistics>,
-}
-
-impl State {
-    fn norm(&self) -> BatchNorm<'_> {
-        BatchNorm { gamma: values(&self.weight), beta: values(&self.bias), epsilon: self.epsilon }
+impl TrainNorm {
+    fn norm<'a>(&self, [_, weight, bias]: &'a [FlexTensor; 3]) -> BatchNorm<'a> {
+        BatchNorm { gamma: values(weight), beta: values(bias), epsilon: self.epsilon }
     }
 }
 
-fn forward(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, epsilon: f32) -> (FlexTensor, State) {
-    let (x, weight, bias) = (x.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-    let mut y = AlignedBuffer::new(values(&x).len());
-    let norm = BatchNorm { gamma: values(&weight), beta: values(&bias), epsilon };
-    let statistics = Arc::new(norm.forward(values(&x), &mut y));
-    (tensor(y, extents::<2>(&x)), State { x, weight, bias, epsilon, statistics })
-}
+impl Kernel<3> for TrainNorm {
+    type Saved = Arc<Statistics>;
 
-impl TrainNormOp for Flex {
-    fn train_norm(
-        x: FlexTensor,
-        weight: FlexTensor,
-        bias: FlexTensor,
-        epsilon: f32,
-        statistics: BatchStatistics,
-    ) -> FlexTensor {
-        let (y, state) = forward(x, weight, bias, epsilon);
-        statistics.leave(Arc::clone(&state.statistics));
-        y
+    fn forward(&self, inputs: &[FlexTensor; 3]) -> (FlexTensor, Arc<Statistics>) {
+        let [x, ..] = inputs;
+        let mut y = AlignedBuffer::new(values(x).len());
+        let statistics = Arc::new(self.norm(inputs).forward(values(x), &mut y));
+        self.statistics.leave(Arc::clone(&statistics));
+        (tensor(y, extents::<2>(x)), statistics)
     }
-}
 
-impl<C: CheckpointStrategy> TrainNormOp for Autodiff<Flex, C> {
-    fn train_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        epsilon: f32,
-        statistics: BatchStatistics,
-    ) -> FloatTensor<Self> {
-        let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
-            (x.into_parts(), weight.into_parts(), bias.into_parts());
-        let (y, state) = forward(x, weight, bias, epsilon);
-        statistics.leave(Arc::clone(&state.statistics));
-        match TrainNormBackward.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
-            OpsKind::UnTracked(untracked) => untracked.finish(y),
-            OpsKind::Tracked(tracked) => tracked.finish(state, y),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct TrainNormBackward;
-
-impl Backward<Flex, 3> for TrainNormBackward {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let [of_x, of_weight, of_bias] = ops.parents.map(|parent| parent.map(|node| node.id));
-        let state = ops.state;
-        let dy = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let [rows, channels] = extents(&state.x);
-        let mut dx = AlignedBuffer::new(rows * channels);
-        let mut dgamma = AlignedBuffer::new(channels);
-        let mut dbeta = AlignedBuffer::new(channels);
-        state.norm().backward(NormGradient {
-            x: values(&state.x),
-            statistics: &state.statistics,
-            dy: values(&dy),
+    fn backward(&self, call: Call<3, Arc<Statistics>>) -> [Option<AlignedBuffer>; 3] {
+        let [mut dx, mut dgamma, mut dbeta] = [0, 1, 2].map(|input| call.gradient_of(input));
+        self.norm(call.inputs).backward(NormGradient {
+            x: call.input(0),
+            statistics: call.saved,
+            dy: call.gradient,
             dx: &mut dx,
             dgamma: &mut dgamma,
             dbeta: &mut dbeta,
         });
-        register(gradients, of_x, dx, [rows, channels]);
-        register(gradients, of_weight, dgamma, [channels]);
-        register(gradients, of_bias, dbeta, [channels]);
+        [Some(dx), Some(dgamma), Some(dbeta)]
     }
 }

@@ -2,77 +2,56 @@
 
 use std::sync::Arc;
 
-use burn::backend::autodiff::{
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-    grads::Gradients,
-    ops::{Backward, Ops, OpsKind},
-};
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 use tailor_kernels::buffer::AlignedBuffer;
-use tailor_kernels::pool::Pool;
+use tailor_kernels::pool::{Pool, global_average, global_average_backward};
 
-use super::buffer::{FlexTensor, extents, register, tensor, values};
+use super::buffer::{FlexTensor, extents, tensor, values};
+use super::kernel::{Call, Kernel, apply};
 
 /// From `[N, H, W, C]` to `[N, H', W', C]`.
 pub fn pool(x: Tensor<4>, pool: Pool) -> Tensor<4> {
-    Tensor::from_dispatch(Dispatch::pooled(x.into_dispatch(), pool))
+    apply([x.into_dispatch()], pool)
 }
 
-#[backend_extension(Flex, Autodiff)]
-trait PooledOp: Backend {
-    fn pooled(x: FloatTensor<Self>, pool: Pool) -> FloatTensor<Self>;
+/// From `[N, H, W, C]` to its mean over rows and columns, `[N, C]`.
+pub fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
+    apply([x.into_dispatch()], GlobalAverage)
 }
 
-fn forward(x: &FlexTensor, pool: Pool) -> (FlexTensor, AlignedBuffer<u8>) {
-    let shape = extents(x);
-    let mut y = AlignedBuffer::new(pool.output_shape(shape).iter().product());
-    let index = pool.forward(shape, values(x), &mut y);
-    (tensor(y, pool.output_shape(shape)), index)
-}
+impl Kernel<1> for Pool {
+    type Saved = Arc<AlignedBuffer<u8>>;
 
-impl PooledOp for Flex {
-    fn pooled(x: FlexTensor, pool: Pool) -> FlexTensor {
-        forward(&x.to_contiguous(), pool).0
+    fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, Self::Saved) {
+        let shape = extents(x);
+        let mut y = AlignedBuffer::new(self.output_shape(shape).iter().product());
+        let index = Pool::forward(self, shape, values(x), &mut y);
+        (tensor(y, self.output_shape(shape)), Arc::new(index))
+    }
+
+    fn backward(&self, call: Call<1, Self::Saved>) -> [Option<AlignedBuffer>; 1] {
+        let mut dx = call.gradient_of(0);
+        Pool::backward(self, extents(&call.inputs[0]), call.saved, call.gradient, &mut dx);
+        [Some(dx)]
     }
 }
 
-/// What the backward pass needs.
 #[derive(Clone, Debug)]
-struct State {
-    shape: [usize; 4],
-    pool: Pool,
-    index: Arc<AlignedBuffer<u8>>,
-}
+struct GlobalAverage;
 
-impl<C: CheckpointStrategy> PooledOp for Autodiff<Flex, C> {
-    fn pooled(x: FloatTensor<Self>, pool: Pool) -> FloatTensor<Self> {
-        let (x, of_x) = x.into_parts();
-        let x = x.to_contiguous();
-        let (y, index) = forward(&x, pool);
-        match PooledBackward.prepare::<C>([of_x]).compute_bound().stateful() {
-            OpsKind::UnTracked(untracked) => untracked.finish(y),
-            OpsKind::Tracked(tracked) => {
-                tracked.finish(State { shape: extents(&x), pool, index: Arc::new(index) }, y)
-            }
-        }
+impl Kernel<1> for GlobalAverage {
+    type Saved = ();
+
+    fn forward(&self, [x]: &[FlexTensor; 1]) -> (FlexTensor, ()) {
+        let [images, height, width, channels] = extents(x);
+        let mut y = AlignedBuffer::new(images * channels);
+        global_average([images, height, width, channels], values(x), &mut y);
+        (tensor(y, [images, channels]), ())
     }
-}
 
-#[derive(Debug)]
-struct PooledBackward;
-
-impl Backward<Flex, 1> for PooledBackward {
-    type State = State;
-
-    fn backward(self, ops: Ops<State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let [of_x] = ops.parents;
-        let State { shape, pool, index } = ops.state;
-        let dy = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        if let Some(node) = of_x {
-            let mut dx = AlignedBuffer::new(shape.iter().product());
-            pool.backward(shape, &index, values(&dy), &mut dx);
-            register(gradients, Some(node.id), dx, shape);
-        }
+    fn backward(&self, call: Call<1, ()>) -> [Option<AlignedBuffer>; 1] {
+        let mut dx = call.gradient_of(0);
+        global_average_backward(extents(&call.inputs[0]), call.gradient, &mut dx);
+        [Some(dx)]
     }
 }
