@@ -101,6 +101,12 @@ impl Initializer {
         }
     }
 
+    /// Normal values of this deviation.
+    pub fn spread<const D: usize>(&mut self, shape: [usize; D], deviation: f32) -> Param<Tensor<D>> {
+        let values = self.normal(shape.iter().product(), deviation);
+        self.parameter(values, shape)
+    }
+
     /// Every value the same.
     pub fn constant(&self, value: f32, length: usize) -> Param<Tensor<1>> {
         self.parameter(vec![value; length], [length])

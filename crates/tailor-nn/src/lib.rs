@@ -23,6 +23,7 @@ mod network;
 mod ops;
 mod predictor;
 mod shape;
+pub mod shorthand;
 mod summary;
 mod tensors;
 pub mod weights;

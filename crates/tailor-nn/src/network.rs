@@ -3,19 +3,19 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
-use crate::architecture::{Architecture, LayerKind, PlannedLayer};
+use crate::architecture::{Architecture, PlannedLayer};
 use crate::init::Initializer;
-use crate::layers::{Activations, Layer, Pass};
+use crate::layers::{Activations, Builder, Pass, Sequence};
 use crate::ops::optimizer::{Trainable, update_in_place};
 use crate::predictor::Predictor;
-use crate::summary::{Summary, SummaryRow};
+use crate::summary::Summary;
 use crate::weights::{NamedTensor, WeightSource};
 use crate::{Result, Shape};
 
 /// A feed-forward classifier from images `[N, H, W, C]` to logits `[N, K]`.
 #[derive(Module, Debug)]
 pub struct Network {
-    pub(crate) layers: Vec<Layer>,
+    pub(crate) layers: Sequence,
     #[module(skip)]
     pub(crate) plan: Vec<PlannedLayer>,
 }
@@ -34,14 +34,7 @@ impl Network {
     ) -> Result<Self> {
         let plan = architecture.plan(input, classes)?;
         let mut initializer = Initializer::new(architecture.initialization, seed, device);
-        let mut layers: Vec<Layer> = Vec::with_capacity(plan.len());
-        for (position, planned) in plan.iter().enumerate() {
-            let flattened = position
-                .checked_sub(1)
-                .filter(|&previous| plan[previous].kind == LayerKind::Flatten)
-                .map(|previous| plan[previous].input);
-            layers.push(Layer::new(planned, position, flattened, &mut initializer));
-        }
+        let layers = Builder::new(&mut initializer).sequence(&plan);
         Ok(Network { layers, plan })
     }
 
@@ -50,29 +43,9 @@ impl Network {
     /// # Panics
     /// If the images are not of the shape that the network was built for.
     pub fn forward(&self, images: Tensor<4>, pass: Pass) -> Tensor<2> {
-        let mut activations = Activations::Image(images);
-        let mut layers = self.layers.iter().peekable();
-        while let Some(layer) = layers.next() {
-            activations = match (layer, activations, layers.peek()) {
-                (Layer::Conv(conv), Activations::Image(x), Some(Layer::Pool(pool))) => {
-                    layers.next();
-                    Activations::Image(conv.forward_pooled(x, pool))
-                }
-                (Layer::Conv(conv), Activations::Image(x), Some(Layer::BatchNorm(norm))) => {
-                    layers.next();
-                    let pool = layers.next_if(|layer| matches!(layer, Layer::Pool(_)));
-                    let pool = match pool {
-                        Some(Layer::Pool(pool)) => Some(pool),
-                        _ => None,
-                    };
-                    Activations::Image(conv.forward_normalized(x, norm, pool, pass))
-                }
-                (layer, activations, _) => layer.forward(activations, pass),
-            };
-        }
-        match activations {
+        match self.layers.forward(Activations::Image(images), pass) {
             Activations::Features(logits) => logits,
-            Activations::Image(_) => unreachable!("a plan ends in a dense layer"),
+            _ => unreachable!("a plan ends in a dense layer"),
         }
     }
 
@@ -151,14 +124,7 @@ impl Network {
 
     /// All tensors under PyTorch's names and in its layouts.
     pub fn export(&self) -> Vec<NamedTensor> {
-        let mut tensors = Vec::new();
-        for (layer, planned) in self.layers.iter().zip(&self.plan) {
-            for mut tensor in layer.export() {
-                tensor.name = format!("{}.{}", planned.name, tensor.name);
-                tensors.push(tensor);
-            }
-        }
-        tensors
+        self.layers.export(&self.plan)
     }
 
     /// The reverse of [`Network::export`].
@@ -168,27 +134,13 @@ impl Network {
     /// network may then hold some of the new weights.
     pub fn import(&mut self, tensors: Vec<NamedTensor>) -> Result<()> {
         let mut source = WeightSource::new(tensors);
-        for (layer, planned) in self.layers.iter_mut().zip(&self.plan) {
-            source.enter(&planned.name);
-            layer.import(&mut source)?;
-        }
+        self.layers.import(&self.plan, &mut source)?;
         source.finish()
     }
 
     /// Layers, output shapes and parameter counts.
     pub fn summary(&self) -> Summary {
-        let rows = self
-            .plan
-            .iter()
-            .map(|planned| SummaryRow {
-                name: planned.name.clone(),
-                layer: planned.kind.to_string(),
-                output: planned.output,
-                trainable: planned.trainable(),
-                statistics: planned.statistics(),
-            })
-            .collect();
-        Summary { input: self.plan[0].input, rows }
+        Summary::of(&self.plan)
     }
 
     /// The network for inference only, as fast as the device makes it.

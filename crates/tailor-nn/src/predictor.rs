@@ -1,14 +1,17 @@
 //! A network for inference only: weights packed once, batch norm folded in, no automatic differentiation.
 
 use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use tailor_kernels::activation::Activation as KernelActivation;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, PackedFilter};
 use tailor_kernels::dense::{Dense as DenseKernel, PackedDense};
-use tailor_kernels::norm::scale_shift;
+use tailor_kernels::norm::{fold, scale_shift};
 use tailor_kernels::pool::Pool as PoolKernel;
+use tailor_kernels::residual::Residual as ResidualKernel;
 
-use crate::architecture::PlannedLayer;
-use crate::layers::{Conv, Layer, Pass, host_values};
+use crate::architecture::{Activation, LayerKind, PlannedLayer};
+use crate::layers::{Activations, BatchNorm, Conv, Dense, Fused, Layer, Pass, Pool, Sequence, host_values};
 use crate::ops::on_kernels;
 use crate::{Network, Shape};
 
@@ -37,32 +40,30 @@ enum Engine {
 #[derive(Debug)]
 enum Step {
     /// Convolution, activation, batch norm and pool; the block is that of one image.
-    Conv {
-        block: ConvBlock,
-        filter: PackedFilter,
-    },
-    Dense {
-        layer: DenseKernel,
-        weights: PackedDense,
-    },
-    Affine {
-        scale: Vec<f32>,
-        shift: Vec<f32>,
-    },
-    Pool {
-        shape: [usize; 4],
-        pool: PoolKernel,
-    },
+    Conv { block: ConvBlock, filter: PackedFilter },
+    /// The layer is that of one image; of tokens, each is a row.
+    Dense { layer: DenseKernel, weights: PackedDense },
+    /// Scale and shift `[C]`, then the activation.
+    Affine { scale: Vec<f32>, shift: Vec<f32>, activation: KernelActivation },
+    /// The shape is that of one image.
+    Pool { shape: [usize; 4], pool: PoolKernel },
+    /// Elementwise.
+    Activation(KernelActivation),
+    /// `activation(body(x) + shortcut(x))`
+    Residual { body: Vec<Step>, shortcut: Vec<Step>, activation: KernelActivation },
+    /// Any other layer, on Burn's tensors.
+    Layer { layer: Layer, input: Shape },
 }
 
 impl Predictor {
     pub(crate) fn new(network: &Network) -> Self {
         let image = network.plan[0].input.len();
-        let largest = network.plan.iter().map(|layer| layer.input.len().max(layer.output.len())).max();
+        let leaves = network.plan.iter().flat_map(PlannedLayer::leaves);
+        let largest = leaves.map(|layer| layer.input.len().max(layer.output.len())).max();
         let together = (MAX_VALUES / largest.unwrap_or(1)).max(1);
         let network = network.valid();
         let engine = match on_kernels(&network.device()) {
-            true => Engine::Kernels(steps(&network)),
+            true => Engine::Kernels(steps(&network.layers, &network.plan)),
             false => Engine::Burn(network),
         };
         Predictor { engine, image, together }
@@ -84,17 +85,20 @@ impl Predictor {
                 let images = network.images(pixels.to_vec(), &network.device());
                 host_values(network.forward(images, Pass::Inference))
             }
-            Engine::Kernels(steps) => {
-                // The first step reads the caller's pixels, each other one what the step before it wrote.
-                let mut last: Option<AlignedBuffer> = None;
-                for step in steps {
-                    let y = step.run(last.as_deref().unwrap_or(pixels), images);
-                    last = Some(y);
-                }
-                last.expect("a network ends in a dense layer").to_vec()
-            }
+            Engine::Kernels(steps) => run(steps, pixels, images).expect("a network has layers").to_vec(),
         }
     }
+}
+
+/// Applies steps one after the other; nothing if there are none.
+fn run(steps: &[Step], x: &[f32], images: usize) -> Option<AlignedBuffer> {
+    // The first step reads the caller's values, each other one what the step before it wrote.
+    let mut last: Option<AlignedBuffer> = None;
+    for step in steps {
+        let y = step.run(last.as_deref().unwrap_or(x), images);
+        last = Some(y);
+    }
+    last
 }
 
 impl Step {
@@ -108,15 +112,18 @@ impl Step {
                 y
             }
             Step::Dense { layer, weights } => {
-                let layer = DenseKernel { batch: images, ..*layer };
-                let mut y = AlignedBuffer::new(images * layer.outputs);
+                let layer = DenseKernel { batch: images * layer.batch, ..*layer };
+                let mut y = AlignedBuffer::new(layer.batch * layer.outputs);
                 layer.infer(weights, x, &mut y);
                 y
             }
-            Step::Affine { scale, shift } => {
+            Step::Affine { scale, shift, activation } => {
                 let mut y = AlignedBuffer::new(x.len());
                 scale_shift(x, scale, shift, &mut y);
-                y
+                match activation {
+                    KernelActivation::Identity => y,
+                    activation => Step::Activation(*activation).run(&y, images),
+                }
             }
             Step::Pool { shape: [_, height, width, channels], pool } => {
                 let shape = [images, *height, *width, *channels];
@@ -124,67 +131,133 @@ impl Step {
                 pool.infer(shape, x, &mut y);
                 y
             }
+            Step::Activation(activation) => {
+                let mut y = AlignedBuffer::new(x.len());
+                activation.forward(x, &mut y);
+                y
+            }
+            Step::Residual { body, shortcut, activation } => {
+                let (body, shortcut) = (run(body, x, images), run(shortcut, x, images));
+                let mut y = AlignedBuffer::new(body.as_deref().unwrap_or(x).len());
+                ResidualKernel { activation: *activation, factors: None }.forward(
+                    shortcut.as_deref().unwrap_or(x),
+                    body.as_deref().unwrap_or(x),
+                    &mut y,
+                );
+                y
+            }
+            Step::Layer { layer, input } => {
+                let y = match layer.forward(activations(x, images, *input), Pass::Inference) {
+                    Activations::Image(y) => host_values(y),
+                    Activations::Tokens(y) => host_values(y),
+                    Activations::Features(y) => host_values(y),
+                };
+                AlignedBuffer::from_slice(&y)
+            }
         }
+    }
+}
+
+/// Values of this shape an image, as Burn's tensor on the CPU.
+fn activations(values: &[f32], images: usize, shape: Shape) -> Activations {
+    fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    }
+    match shape {
+        Shape::Image { height, width, channels } => {
+            Activations::Image(tensor(values, [images, height, width, channels]))
+        }
+        Shape::Tokens { tokens, width } => Activations::Tokens(tensor(values, [images, tokens, width])),
+        Shape::Features(features) => Activations::Features(tensor(values, [images, features])),
     }
 }
 
 /// Groups the layers into as few passes as the kernels can: a convolution takes in the batch norm and the pool that
 /// follow it. Dropout and flattening are nothing in inference.
-fn steps(network: &Network) -> Vec<Step> {
+fn steps(layers: &Sequence, plan: &[PlannedLayer]) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut layers = network.layers.iter().zip(&network.plan).peekable();
-    while let Some((layer, planned)) = layers.next() {
-        match layer {
-            Layer::Conv(conv) => {
-                let norm = layers.next_if(|(layer, _)| matches!(layer, Layer::BatchNorm(_)));
-                let pool = layers.next_if(|(layer, _)| matches!(layer, Layer::Pool(_)));
-                let affine = match norm {
-                    Some((Layer::BatchNorm(norm), _)) => Some(norm.affine()),
-                    _ => None,
-                };
-                let pool = match pool {
-                    Some((Layer::Pool(pool), _)) => Some(pool.kernel()),
-                    _ => None,
-                };
-                steps.push(conv_step(conv, planned, affine, pool));
-            }
-            Layer::Dense(dense) => {
-                let [inputs, outputs] = dense.weight.dims();
-                let layer = DenseKernel { batch: 1, inputs, outputs, activation: dense.activation.kernel() };
-                let [weight, bias] = [host_values(dense.weight.val()), host_values(dense.bias.val())];
-                steps.push(Step::Dense { layer, weights: layer.pack(&weight, Some(&bias)) });
-            }
-            Layer::BatchNorm(norm) => {
+    for (position, fused) in layers.fused() {
+        let planned = &plan[position];
+        match fused {
+            Fused::Conv { conv, norm, pool } => steps.extend(conv_steps(conv, norm, pool, planned)),
+            Fused::Layer(Layer::Dense(dense)) => steps.push(dense_step(dense, planned)),
+            Fused::Layer(Layer::BatchNorm(norm)) => {
                 let [scale, shift] = norm.affine();
-                steps.push(Step::Affine { scale, shift });
+                steps.push(Step::Affine { scale, shift, activation: norm.activation.kernel() });
             }
-            Layer::Pool(pool) => {
-                steps.push(Step::Pool { shape: image_shape(planned), pool: pool.kernel() });
+            Fused::Layer(Layer::Pool(pool)) => {
+                steps.push(Step::Pool { shape: image_shape(planned.input), pool: pool.kernel() });
             }
-            Layer::Flatten(_) | Layer::Dropout(_) => {}
+            Fused::Layer(Layer::Activation(layer)) => steps.push(Step::Activation(layer.function.kernel())),
+            Fused::Layer(Layer::Flatten(_) | Layer::Dropout(_)) => {}
+            Fused::Layer(layer) => match (layer, &planned.kind) {
+                (Layer::Sequence(sequence), LayerKind::Sequence(plan)) => {
+                    steps.extend(self::steps(sequence, plan));
+                }
+                (Layer::Residual(residual), LayerKind::Residual { body, shortcut, .. }) => {
+                    steps.push(Step::Residual {
+                        body: self::steps(&residual.body, body),
+                        shortcut: self::steps(&residual.shortcut, shortcut),
+                        activation: residual.activation.kernel(),
+                    });
+                }
+                _ => steps.push(Step::Layer { layer: layer.clone(), input: planned.input }),
+            },
         }
     }
     steps
 }
 
-fn conv_step(
-    conv: &Conv,
-    planned: &PlannedLayer,
-    affine: Option<[Vec<f32>; 2]>,
-    pool: Option<PoolKernel>,
-) -> Step {
-    let image = image_shape(planned);
+/// A batch norm is folded into the weights where nothing stands between, and into what follows the activation where the
+/// norm has none of its own.
+fn conv_steps(conv: &Conv, norm: Option<&BatchNorm>, pool: Option<&Pool>, planned: &PlannedLayer) -> Vec<Step> {
+    let image = image_shape(planned.input);
     let [_, height, width, _] = image;
-    let block = conv.block_spec(height, width, pool).block(image, conv.weight.dims());
-    let [weight, bias] = [host_values(conv.weight.val()), host_values(conv.bias.val())];
-    let affine = affine.as_ref().map(|[scale, shift]| [scale.as_slice(), shift.as_slice()]);
-    Step::Conv { filter: block.pack(&weight, Some(&bias), affine), block }
+    let pool = pool.map(Pool::kernel);
+    let [mut weight, mut bias] = conv.host_weights();
+    let block = |activation: Activation, pool: Option<PoolKernel>| {
+        let mut block = conv.block_spec(height, width, pool).block(image, conv.weight.dims());
+        block.activation = activation.kernel();
+        block
+    };
+    let packed = |block: ConvBlock, weight: &[f32], bias: &[f32], affine: Option<[&[f32]; 2]>| Step::Conv {
+        filter: block.pack(weight, Some(bias), affine),
+        block,
+    };
+    let Some(norm) = norm else {
+        return vec![packed(block(conv.activation, pool), &weight, &bias, None)];
+    };
+    let [scale, shift] = norm.affine();
+    match (conv.activation, norm.activation) {
+        (Activation::None, activation) => {
+            fold(&scale, &shift, &mut weight, &mut bias);
+            vec![packed(block(activation, pool), &weight, &bias, None)]
+        }
+        (activation, Activation::None) => {
+            vec![packed(block(activation, pool), &weight, &bias, Some([&scale, &shift]))]
+        }
+        (first, second) => {
+            let conv = block(first, None);
+            let shape = conv.output_shape();
+            let affine = Step::Affine { scale, shift, activation: second.kernel() };
+            let pool = pool.map(|pool| Step::Pool { shape, pool });
+            [packed(conv, &weight, &bias, None), affine].into_iter().chain(pool).collect()
+        }
+    }
 }
 
-/// `[1, H, W, C]` of what reaches the layer.
-fn image_shape(planned: &PlannedLayer) -> [usize; 4] {
-    match planned.input {
+fn dense_step(dense: &Dense, planned: &PlannedLayer) -> Step {
+    let [inputs, outputs] = dense.weight.dims();
+    let rows = planned.input.len() / inputs;
+    let layer = DenseKernel { batch: rows, inputs, outputs, activation: dense.activation.kernel() };
+    let [weight, bias] = [host_values(dense.weight.val()), host_values(dense.bias.val())];
+    Step::Dense { layer, weights: layer.pack(&weight, Some(&bias)) }
+}
+
+/// `[1, H, W, C]`
+fn image_shape(shape: Shape) -> [usize; 4] {
+    match shape {
         Shape::Image { height, width, channels } => [1, height, width, channels],
-        Shape::Features(features) => [1, 1, 1, features],
+        other => [1, 1, 1, other.len()],
     }
 }

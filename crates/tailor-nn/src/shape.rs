@@ -14,6 +14,13 @@ pub enum Shape {
         /// Values a pixel.
         channels: usize,
     },
+    /// `[T, D]`
+    Tokens {
+        /// Vectors in the sequence.
+        tokens: usize,
+        /// Values a vector.
+        width: usize,
+    },
     /// `[F]`
     Features(usize),
 }
@@ -23,6 +30,7 @@ impl Shape {
     pub fn len(self) -> usize {
         match self {
             Shape::Image { height, width, channels } => height * width * channels,
+            Shape::Tokens { tokens, width } => tokens * width,
             Shape::Features(n) => n,
         }
     }
@@ -32,19 +40,12 @@ impl Shape {
         self.len() == 0
     }
 
-    /// The last axis: channels or features.
+    /// The last axis: channels, a token's width or features.
     pub fn channels(self) -> usize {
         match self {
             Shape::Image { channels, .. } => channels,
+            Shape::Tokens { width, .. } => width,
             Shape::Features(n) => n,
-        }
-    }
-
-    /// Height and width alone.
-    pub(crate) fn extent(self) -> String {
-        match self {
-            Shape::Image { height, width, .. } => format!("{height}×{width}"),
-            Shape::Features(n) => n.to_string(),
         }
     }
 }
@@ -53,6 +54,7 @@ impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Shape::Image { height, width, channels } => write!(f, "{height}×{width}×{channels}"),
+            Shape::Tokens { tokens, width } => write!(f, "{tokens}×{width}"),
             Shape::Features(n) => write!(f, "{n}"),
         }
     }

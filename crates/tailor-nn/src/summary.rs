@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Shape;
+use crate::architecture::{LayerKind, PlannedLayer};
 
 /// The layers of a network with their shapes and parameter counts.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,25 @@ pub struct SummaryRow {
 }
 
 impl Summary {
+    /// Of a planned network: a row for each layer, and one for the sum of each residual block.
+    pub(crate) fn of(plan: &[PlannedLayer]) -> Self {
+        fn add(planned: &PlannedLayer, rows: &mut Vec<SummaryRow>) {
+            let (trainable, statistics) = match &planned.kind {
+                LayerKind::Layer(_) | LayerKind::Flatten => (planned.trainable(), planned.statistics()),
+                LayerKind::Sequence(layers) => return layers.iter().for_each(|layer| add(layer, rows)),
+                LayerKind::Residual { body, shortcut, .. } => {
+                    body.iter().chain(shortcut).for_each(|layer| add(layer, rows));
+                    (0, 0)
+                }
+            };
+            let (name, layer) = (planned.name.clone(), planned.kind.to_string());
+            rows.push(SummaryRow { name, layer, output: planned.output, trainable, statistics });
+        }
+        let mut rows = Vec::new();
+        plan.iter().for_each(|planned| add(planned, &mut rows));
+        Summary { input: plan[0].input, rows }
+    }
+
     /// Weights that training changes.
     pub fn trainable(&self) -> usize {
         self.rows.iter().map(|row| row.trainable).sum()

@@ -87,9 +87,14 @@ impl WeightSource {
         WeightSource { tensors, prefix: String::new() }
     }
 
-    /// Takes from the layer of this name from now on.
-    pub(crate) fn enter(&mut self, layer: &str) {
-        self.prefix = format!("{layer}.");
+    /// Lets `take` take tensors of the layer of this name, or of the part of this name of the current layer.
+    pub(crate) fn within<R>(&mut self, name: &str, take: impl FnOnce(&mut Self) -> R) -> R {
+        let outside = self.prefix.len();
+        self.prefix.push_str(name);
+        self.prefix.push('.');
+        let result = take(self);
+        self.prefix.truncate(outside);
+        result
     }
 
     /// The values of one tensor of the current layer.

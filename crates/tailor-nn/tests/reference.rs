@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
-use tailor_nn::architecture::{Activation, Architecture, LayerSpec, Padding};
+use tailor_nn::architecture::{
+    Activation, Architecture, BatchNormSpec, ConvSpec, LayerSpec, Padding, PoolSpec, Shortcut,
+};
 use tailor_nn::layers::Pass;
 use tailor_nn::loss::{cross_entropy, smoothed_targets};
 use tailor_nn::weights::{NamedTensor, from_safetensors};
@@ -28,7 +30,7 @@ impl Reference {
 
     /// The tensors whose names are those of a network's weights.
     fn weights(&self) -> Vec<NamedTensor> {
-        let is_weight = |name: &str| ["conv", "bn", "fc"].iter().any(|prefix| name.starts_with(prefix));
+        let is_weight = |name: &str| ["conv", "bn", "fc", "block", "ln", "tokens"].iter().any(|prefix| name.starts_with(prefix));
         self.tensors.values().filter(|tensor| is_weight(&tensor.name)).cloned().collect()
     }
 
@@ -98,15 +100,15 @@ fn compare(name: &str, layers: Vec<LayerSpec>, input: Shape, classes: usize, smo
 }
 
 fn conv(filters: usize, kernel: usize, stride: usize, padding: Padding, activation: Activation) -> LayerSpec {
-    LayerSpec::Conv { filters, kernel, stride, padding, activation }
+    LayerSpec::Conv(ConvSpec { stride, padding, activation, ..ConvSpec::new(filters, kernel) })
 }
 
 #[test]
 fn batch_norm_after_relu_and_flattening_agree_with_pytorch() {
     let layers = vec![
         conv(8, 3, 1, Padding::Valid, Activation::Relu),
-        LayerSpec::BatchNorm { momentum: 0.1, epsilon: 1e-5 },
-        LayerSpec::MaxPool { size: 2 },
+        LayerSpec::BatchNorm(BatchNormSpec::new(Activation::None)),
+        LayerSpec::MaxPool(PoolSpec::new(2)),
         conv(6, 3, 1, Padding::Valid, Activation::Relu),
         LayerSpec::Dense { units: 7, activation: Activation::Relu },
     ];
@@ -117,7 +119,7 @@ fn batch_norm_after_relu_and_flattening_agree_with_pytorch() {
 fn same_padding_strides_colors_and_label_smoothing_agree_with_pytorch() {
     let layers = vec![
         conv(4, 5, 2, Padding::Same, Activation::Tanh),
-        LayerSpec::AveragePool { size: 2 },
+        LayerSpec::AveragePool(PoolSpec::new(2)),
         conv(5, 1, 1, Padding::Valid, Activation::Relu6),
     ];
     compare(
@@ -127,4 +129,56 @@ fn same_padding_strides_colors_and_label_smoothing_agree_with_pytorch() {
         3,
         0.1,
     );
+}
+
+#[test]
+fn residual_blocks_with_both_shortcuts_agree_with_pytorch() {
+    let block = |filters, stride, shortcut| LayerSpec::BasicBlock { filters, stride, shortcut, drop_rate: 0.0 };
+    let layers = vec![
+        LayerSpec::Conv(ConvSpec::bare(6, 7, 2)),
+        LayerSpec::BatchNorm(BatchNormSpec::new(Activation::Relu)),
+        LayerSpec::MaxPool(PoolSpec { size: 3, stride: Some(2), padding: 1 }),
+        block(6, 1, Shortcut::Projection),
+        block(10, 2, Shortcut::Projection),
+        block(16, 2, Shortcut::Pad),
+        LayerSpec::GlobalAveragePool {},
+    ];
+    compare("residual.safetensors", layers, Shape::Image { height: 33, width: 33, channels: 3 }, 4, 0.0);
+}
+
+#[test]
+fn inverted_residuals_with_squeeze_and_excitation_agree_with_pytorch() {
+    let block = |filters, expand, kernel, stride, squeeze, activation| LayerSpec::InvertedResidual {
+        filters,
+        expand,
+        kernel,
+        stride,
+        activation,
+        squeeze,
+        drop_rate: 0.0,
+    };
+    let layers = vec![
+        LayerSpec::Conv(ConvSpec { groups: 3, ..ConvSpec::bare(9, 3, 1) }),
+        LayerSpec::BatchNorm(BatchNormSpec::new(Activation::Silu)),
+        block(8, 1, 3, 2, None, Activation::Relu6),
+        block(8, 3, 5, 1, Some(4), Activation::Silu),
+        LayerSpec::Conv(ConvSpec { activation: Activation::Gelu, ..ConvSpec::new(12, 1) }),
+        LayerSpec::AveragePool(PoolSpec::new(2)),
+        LayerSpec::Activation { function: Activation::Sigmoid },
+        LayerSpec::GlobalAveragePool {},
+        LayerSpec::Dense { units: 6, activation: Activation::Silu },
+    ];
+    compare("inverted.safetensors", layers, Shape::Image { height: 9, width: 9, channels: 3 }, 3, 0.0);
+}
+
+#[test]
+fn a_vision_transformer_agrees_with_pytorch() {
+    let layers = vec![
+        LayerSpec::Conv(ConvSpec { stride: 4, activation: Activation::None, ..ConvSpec::new(12, 4) }),
+        LayerSpec::Tokens { class_token: true },
+        LayerSpec::TransformerBlock { heads: 3, units: 20, dropout: 0.0, drop_rate: 0.0 },
+        LayerSpec::LayerNorm { epsilon: 1e-6 },
+        LayerSpec::ClassToken {},
+    ];
+    compare("transformer.safetensors", layers, Shape::Image { height: 12, width: 12, channels: 1 }, 5, 0.1);
 }

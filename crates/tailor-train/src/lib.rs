@@ -24,7 +24,7 @@ pub mod optimizer;
 pub mod recipe;
 pub mod run;
 pub mod schedule;
-mod shorthand;
+
 mod spelling;
 pub mod trainer;
 

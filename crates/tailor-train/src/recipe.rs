@@ -19,21 +19,32 @@
 use serde::{Deserialize, Serialize};
 use tailor_data::{Augmentation, Preparation};
 use tailor_nn::architecture::{Architecture, LayerSpec};
+use tailor_nn::shorthand;
 use tailor_nn::init::Initialization;
 
 use crate::average::LookAhead;
 use crate::optimizer::OptimizerSpec;
 use crate::schedule::Schedule;
-use crate::{Error, Result, shorthand, spelling};
+use crate::{Error, Result, spelling};
 
 /// The recipes that come with the program, by name.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 16] = [
     ("starter", include_str!("../../../recipes/starter.toml")),
     ("ann-256-128", include_str!("../../../recipes/ann-256-128.toml")),
     ("cnn-32-64", include_str!("../../../recipes/cnn-32-64.toml")),
     ("cnn-32-64-64", include_str!("../../../recipes/cnn-32-64-64.toml")),
+    ("cnn-32-64-128", include_str!("../../../recipes/cnn-32-64-128.toml")),
     ("cnn-bn-32-64-128", include_str!("../../../recipes/cnn-bn-32-64-128.toml")),
     ("cnn-64-64-128-128", include_str!("../../../recipes/cnn-64-64-128-128.toml")),
+    ("cnn-bn-64-128", include_str!("../../../recipes/cnn-bn-64-128.toml")),
+    ("cnn-bn-4", include_str!("../../../recipes/cnn-bn-4.toml")),
+    ("cnn-bn-skip", include_str!("../../../recipes/cnn-bn-skip.toml")),
+    ("lenet-5", include_str!("../../../recipes/lenet-5.toml")),
+    ("vgg-11", include_str!("../../../recipes/vgg-11.toml")),
+    ("resnet-18", include_str!("../../../recipes/resnet-18.toml")),
+    ("resnet-20", include_str!("../../../recipes/resnet-20.toml")),
+    ("efficientnet-b0", include_str!("../../../recipes/efficientnet-b0.toml")),
+    ("vit-tiny", include_str!("../../../recipes/vit-tiny.toml")),
 ];
 
 /// Trained when no recipe is named.

@@ -2,6 +2,7 @@
 
 use super::*;
 use tailor_nn::Shape;
+use tailor_nn::architecture::PlannedLayer;
 
 const GREY_28: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
 
@@ -32,12 +33,48 @@ fn the_reference_recipes_have_exactly_the_published_parameters() {
         Case { recipe: "cnn-bn-32-64-128", trainable: 241_994, statistics: 448 },
         // 640 + 36,928 + 73,856 + 147,584 + 2048·256+256 + 2,570
         Case { recipe: "cnn-64-64-128-128", trainable: 786_122, statistics: 0 },
+        // 320 + 18,496 + 73,856 + 2·2·128·128+128 + 1,290
+        Case { recipe: "cnn-32-64-128", trainable: 159_626, statistics: 0 },
+        // 640+128 + 73,856+256 + 5·5·128·256+256 + 2,570, and 2·(64+128) statistics
+        Case { recipe: "cnn-bn-64-128", trainable: 896_906, statistics: 384 },
+        // 320+64 + 9,248+64 + 18,496+128 + 36,928+128 + 7·7·64·128+128 + 1,290, and 2·(32+32+64+64) statistics
+        Case { recipe: "cnn-bn-4", trainable: 468_202, statistics: 384 },
+        // The same, and shortcuts of 1·32+32 and 32·64+64
+        Case { recipe: "cnn-bn-skip", trainable: 470_378, statistics: 384 },
+        // 156 + 2,416 + 400·120+120 + 120·84+84 + 850: LeCun et al. 1998 count 60,000 with sparse connections in C3
+        Case { recipe: "lenet-5", trainable: 61_706, statistics: 0 },
     ] {
-        let plan = built_in(case.recipe).architecture().plan(GREY_28, 10).unwrap();
-        let trainable: usize = plan.iter().map(|layer| layer.trainable()).sum();
-        let statistics: usize = plan.iter().map(|layer| layer.statistics()).sum();
+        let (trainable, statistics) = parameters(&built_in(case.recipe), GREY_28, 10);
         assert_eq!((trainable, statistics), (case.trainable, case.statistics), "{}", case.recipe);
     }
+}
+
+fn parameters(recipe: &Recipe, input: Shape, classes: usize) -> (usize, usize) {
+    let plan = recipe.architecture().plan(input, classes).unwrap();
+    let sum = |count: fn(&PlannedLayer) -> usize| plan.iter().map(count).sum();
+    (sum(PlannedLayer::trainable), sum(PlannedLayer::statistics))
+}
+
+#[test]
+fn the_larger_networks_have_the_published_parameters_on_their_own_images() {
+    const PHOTO: Shape = Shape::Image { height: 224, width: 224, channels: 3 };
+    const CIFAR: Shape = Shape::Image { height: 32, width: 32, channels: 3 };
+    // torchvision's resnet18: 11,689,512; with one channel 2·49·64 fewer, and 990·513 fewer with ten classes.
+    assert_eq!(parameters(&built_in("resnet-18"), PHOTO, 1000).0, 11_689_512);
+    assert_eq!(parameters(&built_in("resnet-18"), GREY_28, 10).0, 11_689_512 - 6_272 - 507_870);
+    // He et al. 2016, table 6: 0.27 million; counted with option A, 16·27 + 6·2,304 + 4,608 + 5·9,216 + 18,432 +
+    // 5·36,864 in convolutions, 2·16·7 + 2·32·6 + 2·64·6 in norms, 650 in the classifier.
+    assert_eq!(parameters(&built_in("resnet-20"), CIFAR, 10).0, 269_722);
+    assert_eq!(parameters(&built_in("resnet-20"), GREY_28, 10).0, 269_722 - 288);
+    // torchvision's efficientnet_b0
+    assert_eq!(parameters(&built_in("efficientnet-b0"), PHOTO, 1000).0, 5_288_548);
+    // torchvision's vgg11_bn without its three dense layers, and a classifier of 512·10+10; 2·9·64 fewer with one channel
+    assert_eq!(parameters(&built_in("vgg-11"), PHOTO, 10).0, 9_225_984 + 5_130);
+    assert_eq!(parameters(&built_in("vgg-11"), GREY_28, 10).0, 9_225_984 + 5_130 - 1_152);
+    // DeiT-Ti/16 (Touvron et al. 2021)
+    let patches = Override { key: "model.layers.0".into(), value: "{ type = \"conv\", filters = 192, kernel = 16, stride = 16 }".into() };
+    let vit = built_in("vit-tiny").with_overrides(&[patches]).unwrap();
+    assert_eq!(parameters(&vit, PHOTO, 1000).0, 5_717_416);
 }
 
 #[test]
@@ -126,7 +163,7 @@ fn overrides_replace_values_lists_and_whole_tables() {
         .unwrap();
     assert_eq!(recipe.train.lr, 3e-4);
     assert_eq!(recipe.train.optimizer, OptimizerSpec::Sgd { momentum: 0.9, nesterov: true });
-    assert!(matches!(recipe.model.layers[0], LayerSpec::Conv { filters: 16, .. }));
+    assert!(matches!(recipe.model.layers[0], LayerSpec::Conv(conv) if conv.filters == 16));
     assert!(recipe.data.augment.is_empty());
     assert_eq!(recipe.train.patience, Some(3));
     assert_eq!(recipe.data.source, "some folder/with spaces");

@@ -4,13 +4,14 @@ use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 
-use super::{Pass, host_values, replace_values};
+use super::{Pass, activate, host_values, replace_values};
 use crate::Result;
+use crate::architecture::{Activation, BatchNormSpec};
 use crate::init::Initializer;
 use crate::ops::{self, BatchStatistics, NormOperands, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 
-/// `(x − mean) / √(variance + ε) · weight + bias` for each channel.
+/// `activation((x − mean) / √(variance + ε) · weight + bias)` for each channel.
 ///
 /// In training the batch's mean and biased variance are used; the running statistics take the mean and the
 /// unbiased variance with weight `momentum`, as in PyTorch.
@@ -26,10 +27,13 @@ pub struct BatchNorm {
     pub running_variance: RunningState<Tensor<1>>,
     momentum: f64,
     epsilon: f64,
+    #[module(skip)]
+    pub(crate) activation: Activation,
 }
 
 impl BatchNorm {
-    pub(super) fn new(channels: usize, momentum: f64, epsilon: f64, initializer: &Initializer) -> Self {
+    pub(super) fn new(channels: usize, spec: BatchNormSpec, initializer: &Initializer) -> Self {
+        let BatchNormSpec { momentum, epsilon, activation } = spec;
         let device = initializer.device();
         BatchNorm {
             weight: initializer.constant(1.0, channels),
@@ -38,12 +42,39 @@ impl BatchNorm {
             running_variance: RunningState::new(Tensor::ones([channels], device)),
             momentum,
             epsilon,
+            activation,
         }
     }
 
     /// `[M, C]` to `[M, C]`, where M counts every position of every image.
     pub fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
-        match pass {
+        self.forward_added(x, None, self.activation, pass)
+    }
+
+    /// `[N, H, W, C]` to `[N, H, W, C]`.
+    pub fn forward_image(&self, x: Tensor<4>, pass: Pass) -> Tensor<4> {
+        let [n, h, w, c] = x.dims();
+        self.forward(x.reshape([n * h * w, c]), pass).reshape([n, h, w, c])
+    }
+
+    /// `activation(norm(x) + shortcut)`, both `[M, C]`, in training one operation where our kernels compute. The layer's own
+    /// activation is not applied.
+    pub(super) fn forward_added(
+        &self,
+        x: Tensor<2>,
+        shortcut: Option<Tensor<2>>,
+        activation: Activation,
+        pass: Pass,
+    ) -> Tensor<2> {
+        let ([values, _], device) = (x.dims(), x.device());
+        if matches!(pass, Pass::Training { .. }) && on_kernels(&device) {
+            let operands = self.operands();
+            let statistics = operands.statistics.clone();
+            let y = ops::batch_norm(x, shortcut, operands, activation.kernel());
+            self.record_batch(values, statistics.tensors(&device));
+            return y;
+        }
+        let normalized = match pass {
             Pass::Inference => batch_norm(
                 x,
                 self.weight.val(),
@@ -53,33 +84,16 @@ impl BatchNorm {
                 self.epsilon,
             ),
             Pass::Training { .. } => {
-                let [values, _] = x.dims();
-                let device = x.device();
-                let (output, [mean, variance]) = match on_kernels(&device) {
-                    true => self.normalize_on_kernels(x),
-                    false => {
-                        let result = batch_norm_train(x, self.weight.val(), self.bias.val(), self.epsilon);
-                        (result.output, [result.mean, result.variance])
-                    }
-                };
-                self.record_batch(values, [mean, variance]);
-                output
+                let result = batch_norm_train(x, self.weight.val(), self.bias.val(), self.epsilon);
+                self.record_batch(values, [result.mean, result.variance]);
+                result.output
             }
-        }
-    }
-
-    /// `[N, H, W, C]` to `[N, H, W, C]`.
-    pub fn forward_image(&self, x: Tensor<4>, pass: Pass) -> Tensor<4> {
-        let [n, h, w, c] = x.dims();
-        self.forward(x.reshape([n * h * w, c]), pass).reshape([n, h, w, c])
-    }
-
-    fn normalize_on_kernels(&self, x: Tensor<2>) -> (Tensor<2>, [Tensor<1>; 2]) {
-        let device = x.device();
-        let operands = self.operands();
-        let statistics = operands.statistics.clone();
-        let output = ops::batch_norm(x, operands);
-        (output, statistics.tensors(&device))
+        };
+        let sum = match shortcut {
+            Some(shortcut) => normalized + shortcut,
+            None => normalized,
+        };
+        activate(sum, activation)
     }
 
     /// What an operation of our kernels takes to normalize in training.

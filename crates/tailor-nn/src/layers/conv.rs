@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, module::conv2d};
 use tailor_kernels::conv::NormBlock;
 
 use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
-use crate::architecture::{Activation, Padding};
+use crate::architecture::{Activation, ConvSpec, Padding};
 use crate::init::Initializer;
 use crate::ops::{BlockSpec, conv_block, norm_block, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
@@ -15,37 +15,29 @@ use crate::{Result, Shape};
 /// `activation(x * weight + bias)`: a cross-correlation, as in all deep learning frameworks.
 #[derive(Module, Debug)]
 pub struct Conv {
-    /// `[C_out, K, K, C_in]`
+    /// `[C_out, K, K, C_in / groups]`
     pub weight: Param<Tensor<4>>,
     /// `[C_out]`
-    pub bias: Param<Tensor<1>>,
+    pub bias: Option<Param<Tensor<1>>>,
     stride: usize,
+    groups: usize,
     #[module(skip)]
     padding: Padding,
     #[module(skip)]
-    activation: Activation,
+    pub(crate) activation: Activation,
 }
 
 impl Conv {
-    pub(super) fn new(
-        input: Shape,
-        filters: usize,
-        kernel: usize,
-        stride: usize,
-        padding: Padding,
-        activation: Activation,
-        initializer: &mut Initializer,
-    ) -> Self {
+    pub(super) fn new(input: Shape, spec: ConvSpec, initializer: &mut Initializer) -> Self {
+        let ConvSpec { filters, kernel, stride, padding, groups, bias, activation } = spec;
         let window = kernel * kernel;
-        let channels = input.channels();
+        let channels = input.channels() / groups;
+        let (fan_in, fan_out) = (window * channels, window * filters / groups);
         Conv {
-            weight: initializer.weight(
-                [filters, kernel, kernel, channels],
-                window * channels,
-                window * filters,
-            ),
-            bias: initializer.bias(filters, window * channels),
+            weight: initializer.weight([filters, kernel, kernel, channels], fan_in, fan_out),
+            bias: bias.then(|| initializer.bias(filters, fan_in)),
             stride,
+            groups,
             padding,
             activation,
         }
@@ -61,14 +53,14 @@ impl Conv {
 
     /// The convolution and the pool that follows it, in one pass where our kernels compute.
     pub fn forward_pooled(&self, x: Tensor<4>, pool: &Pool) -> Tensor<4> {
-        match on_kernels(&x.device()) {
+        match on_kernels(&x.device()) && self.activation.kernel().derives_from_output() {
             true => self.forward_on_kernels(x, Some(pool.kernel())),
-            false => pool.forward(self.forward_on_burn(x)),
+            false => pool.forward(self.forward(x)),
         }
     }
 
-    /// The convolution, and the batch norm and perhaps pool that follow it: in training one operation where our kernels
-    /// compute and take the pool.
+    /// The convolution, and the batch norm and perhaps pool that follow it. In training that is one operation where our
+    /// kernels compute, the activation stands between the two, and the pool is one that they take.
     pub fn forward_normalized(
         &self,
         x: Tensor<4>,
@@ -80,24 +72,40 @@ impl Conv {
         let [images, height, width, _] = x.dims();
         let spec = self.block_spec(height, width, pool.map(Pool::kernel));
         let block = spec.block(x.dims(), self.weight.dims());
-        if !(matches!(pass, Pass::Training { .. }) && on_kernels(&device) && NormBlock::takes(&block)) {
+        let (Some(bias), true) = (&self.bias, self.is_normalized_in_one(norm, &device, pass) && NormBlock::takes(&block))
+        else {
             let y = norm.forward_image(self.forward(x), pass);
             return match pool {
                 Some(pool) => pool.forward(y),
                 None => y,
             };
-        }
+        };
         let operands = norm.operands();
         let statistics = operands.statistics.clone();
-        let y = norm_block(x, self.weight.val(), self.bias.val(), spec, operands);
+        let y = norm_block(x, self.weight.val(), bias.val(), spec, operands);
         let [_, rows, columns, _] = block.convolution.output_shape();
         norm.record_batch(images * rows * columns, statistics.tensors(&device));
         y
     }
 
+    fn is_normalized_in_one(&self, norm: &BatchNorm, device: &burn::tensor::Device, pass: Pass) -> bool {
+        matches!(pass, Pass::Training { .. })
+            && on_kernels(device)
+            && self.activation != Activation::None
+            && self.activation.kernel().derives_from_output()
+            && norm.activation == Activation::None
+    }
+
+    /// An activation whose slope the kernels need the sum for is an operation of its own.
     fn forward_on_kernels(&self, x: Tensor<4>, pool: Option<tailor_kernels::pool::Pool>) -> Tensor<4> {
         let [_, height, width, _] = x.dims();
-        conv_block(x, self.weight.val(), Some(self.bias.val()), self.block_spec(height, width, pool))
+        let mut spec = self.block_spec(height, width, pool);
+        let by_itself = !spec.activation.derives_from_output();
+        if by_itself {
+            spec.activation = Activation::None.kernel();
+        }
+        let y = conv_block(x, self.weight.val(), self.bias.as_ref().map(Param::val), spec);
+        if by_itself { activate(y, self.activation) } else { y }
     }
 
     /// What the kernels need to know of the layer on images of this size.
@@ -111,34 +119,43 @@ impl Conv {
         let (top, bottom) = self.padding.amounts(height, kernel, self.stride);
         let (left, right) = self.padding.amounts(width, kernel, self.stride);
         let padding = tailor_kernels::conv::Padding { top, left, bottom, right };
-        BlockSpec { stride: self.stride, padding, groups: 1, activation: self.activation.kernel(), pool }
+        let (stride, groups, activation) = (self.stride, self.groups, self.activation.kernel());
+        BlockSpec { stride, padding, groups, activation, pool }
     }
 
     fn forward_on_burn(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, height, width, _] = x.dims();
         let [_, kernel, _, _] = self.weight.dims();
         let amounts = |extent| self.padding.amounts(extent, kernel, self.stride);
-        let mut options = ConvOptions::new([self.stride; 2], [0, 0], [1, 1], 1);
+        let mut options = ConvOptions::new([self.stride; 2], [0, 0], [1, 1], self.groups);
         options.padding = [amounts(height), amounts(width)];
         let y = conv2d(
             x.permute([0, 3, 1, 2]),
             self.weight.val().permute([0, 3, 1, 2]),
-            Some(self.bias.val()),
+            self.bias.as_ref().map(Param::val),
             options,
         );
         activate(y, self.activation).permute([0, 2, 3, 1])
     }
 
+    /// Weights and bias on the host, OHWI and `[C_out]`; zeros where there is no bias.
+    pub(crate) fn host_weights(&self) -> [Vec<f32>; 2] {
+        let weight = host_values(self.weight.val());
+        let [filters, ..] = self.weight.dims();
+        let bias = self.bias.as_ref().map_or(vec![0.0; filters], |bias| host_values(bias.val()));
+        [weight, bias]
+    }
+
     pub(super) fn export(&self) -> Vec<NamedTensor> {
         let weight = self.weight.val().permute([0, 3, 1, 2]);
-        vec![
-            NamedTensor { name: "weight".into(), shape: weight.dims().to_vec(), values: host_values(weight) },
-            NamedTensor {
-                name: "bias".into(),
-                shape: self.bias.dims().to_vec(),
-                values: host_values(self.bias.val()),
-            },
-        ]
+        let bias = self.bias.as_ref().map(|bias| NamedTensor {
+            name: "bias".into(),
+            shape: bias.dims().to_vec(),
+            values: host_values(bias.val()),
+        });
+        let shape = weight.dims().to_vec();
+        let weight = NamedTensor { name: "weight".into(), shape, values: host_values(weight) };
+        [weight].into_iter().chain(bias).collect()
     }
 
     pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {
@@ -150,9 +167,11 @@ impl Conv {
                 ohwi.extend((0..channels).map(|channel| filter[channel * kernel * kernel + position]));
             }
         }
-        let bias = source.take("bias", &[filters])?;
         self.weight = self.weight.clone().map(|weight| replace_values(&weight, ohwi));
-        self.bias = self.bias.clone().map(|old| replace_values(&old, bias));
+        if let Some(old) = self.bias.take() {
+            let bias = source.take("bias", &[filters])?;
+            self.bias = Some(old.map(|old| replace_values(&old, bias)));
+        }
         Ok(())
     }
 }

@@ -43,10 +43,21 @@ impl Dense {
 
     /// From `[N, F_in]` to `[N, F_out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let activation = self.activation.kernel();
         match on_kernels(&x.device()) {
-            true => dense(x, self.weight.val(), self.bias.val(), self.activation.kernel()),
-            false => activate(linear(x, self.weight.val(), Some(self.bias.val())), self.activation),
+            true if activation.derives_from_output() => dense(x, weight, bias, activation),
+            true => activate(dense(x, weight, bias, Activation::None.kernel()), self.activation),
+            false => activate(linear(x, weight, Some(bias)), self.activation),
         }
+    }
+
+    /// From `[N, T, F_in]` to `[N, T, F_out]`, each token by itself.
+    pub fn forward_tokens(&self, x: Tensor<3>) -> Tensor<3> {
+        let [images, tokens, width] = x.dims();
+        let y = self.forward(x.reshape([images * tokens, width]));
+        let [_, units] = y.dims();
+        y.reshape([images, tokens, units])
     }
 
     /// For each of PyTorch's inputs, in order, which of ours it is.
@@ -73,9 +84,14 @@ impl Dense {
     }
 
     pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {
+        self.import_named(source, ["weight", "bias"])
+    }
+
+    /// Takes tensors of other names than usual.
+    pub(super) fn import_named(&mut self, source: &mut WeightSource, [weight, bias]: [&str; 2]) -> Result<()> {
         let [inputs, units] = self.weight.dims();
-        let theirs = source.take("weight", &[units, inputs])?;
-        let bias = source.take("bias", &[units])?;
+        let theirs = source.take(weight, &[units, inputs])?;
+        let bias = source.take(bias, &[units])?;
         let mut ours = vec![0.0; inputs * units];
         for (column, input) in self.input_order(inputs).into_iter().enumerate() {
             for unit in 0..units {

@@ -10,7 +10,7 @@ use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, Padding, Saved}
 use tailor_kernels::pool::Pool;
 
 use super::buffer::{FlexTensor, extents, tensor, values};
-use super::kernel::{Call, Kernel, apply};
+use super::kernel::{Call, Kernel, apply, first};
 
 /// What a block does, beside the shapes that its tensors tell.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,6 @@ impl<const N: usize> Kernel<N> for BlockSpec {
             dw: &mut dw,
             db: db.as_deref_mut(),
         });
-        let mut gradients = [dx, Some(dw), db].into_iter();
-        std::array::from_fn(|_| gradients.next().expect("at most three inputs"))
+        first([dx, Some(dw), db])
     }
 }

@@ -117,9 +117,9 @@ impl<C: CheckpointStrategy> KernelOp for Autodiff<Flex, C> {
 }
 
 /// The first `N` of at least as many.
-fn first<T, const N: usize>(many: impl IntoIterator<Item = T>) -> [T; N] {
+pub(super) fn first<T, const N: usize>(many: impl IntoIterator<Item = T>) -> [T; N] {
     let mut many = many.into_iter();
-    std::array::from_fn(|_| many.next().expect("an operation has at most five inputs"))
+    std::array::from_fn(|_| many.next().expect("there are at least N"))
 }
 
 /// What is kept from the forward pass to the backward pass.

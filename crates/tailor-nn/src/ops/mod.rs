@@ -5,6 +5,7 @@
 //! memory. On any other device the layers build the same function out of Burn's own operations: [`on_kernels`]
 //! tells which it is.
 
+mod activation;
 pub(crate) mod blend;
 mod buffer;
 mod conv_block;
@@ -16,7 +17,9 @@ mod norm;
 mod norm_block;
 pub(crate) mod optimizer;
 mod pool;
+mod residual;
 
+pub(crate) use activation::activation;
 pub(crate) use conv_block::{BlockSpec, conv_block};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
@@ -24,6 +27,7 @@ pub(crate) use dropout::dropout;
 pub(crate) use norm::{BatchStatistics, NormOperands, batch_norm};
 pub(crate) use norm_block::norm_block;
 pub(crate) use pool::{global_average_pool, pool};
+pub(crate) use residual::{add, excite};
 
 use std::cell::Cell;
 

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use burn::tensor::{Device, Tensor, TensorData};
+use tailor_kernels::activation::Activation;
 use tailor_kernels::buffer::AlignedBuffer;
-use tailor_kernels::norm::{BatchNorm, NormGradient, Statistics};
+use tailor_kernels::norm::{ActivatedNorm, ActivatedNormGradient, BatchNorm, Statistics};
 
 use super::buffer::{FlexTensor, extents, tensor, values};
-use super::kernel::{Call, Kernel, apply};
+use super::kernel::{Call, Kernel, apply, first};
 
 /// Where the forward pass leaves the batch's statistics, which are no part of the graph.
 #[derive(Clone, Debug, Default)]
@@ -38,45 +39,61 @@ pub struct NormOperands {
     pub statistics: BatchStatistics,
 }
 
-/// Normalizes `[M, C]` by the batch's own statistics.
-pub fn batch_norm(x: Tensor<2>, norm: NormOperands) -> Tensor<2> {
-    let kernel = TrainNorm { epsilon: norm.epsilon, statistics: norm.statistics };
-    apply([x.into_dispatch(), norm.weight.into_dispatch(), norm.bias.into_dispatch()], kernel)
+/// `activation(norm(x) + shortcut)` of `[M, C]`, normalized by the batch's own statistics.
+pub fn batch_norm(
+    x: Tensor<2>,
+    shortcut: Option<Tensor<2>>,
+    norm: NormOperands,
+    activation: Activation,
+) -> Tensor<2> {
+    let kernel = TrainNorm { epsilon: norm.epsilon, statistics: norm.statistics, activation };
+    let [x, weight, bias] = [x.into_dispatch(), norm.weight.into_dispatch(), norm.bias.into_dispatch()];
+    match shortcut {
+        Some(shortcut) => apply([x, weight, bias, shortcut.into_dispatch()], kernel),
+        None => apply([x, weight, bias], kernel),
+    }
 }
 
 #[derive(Clone, Debug)]
 struct TrainNorm {
     epsilon: f32,
     statistics: BatchStatistics,
+    activation: Activation,
 }
 
 impl TrainNorm {
-    fn norm<'a>(&self, [_, weight, bias]: &'a [FlexTensor; 3]) -> BatchNorm<'a> {
-        BatchNorm { gamma: values(weight), beta: values(bias), epsilon: self.epsilon }
+    fn norm<'a>(&self, inputs: &'a [FlexTensor]) -> ActivatedNorm<'a> {
+        let norm = BatchNorm { gamma: values(&inputs[1]), beta: values(&inputs[2]), epsilon: self.epsilon };
+        ActivatedNorm { norm, activation: self.activation }
     }
 }
 
-impl Kernel<3> for TrainNorm {
+/// Values, weight, bias and, with `N` = 4, the shortcut.
+impl<const N: usize> Kernel<N> for TrainNorm {
     type Saved = Arc<Statistics>;
 
-    fn forward(&self, inputs: &[FlexTensor; 3]) -> (FlexTensor, Arc<Statistics>) {
-        let [x, ..] = inputs;
+    fn forward(&self, inputs: &[FlexTensor; N]) -> (FlexTensor, Arc<Statistics>) {
+        let x = &inputs[0];
         let mut y = AlignedBuffer::new(values(x).len());
-        let statistics = Arc::new(self.norm(inputs).forward(values(x), &mut y));
+        let statistics = self.norm(inputs).forward(values(x), inputs.get(3).map(values), &mut y);
+        let statistics = Arc::new(statistics);
         self.statistics.leave(Arc::clone(&statistics));
         (tensor(y, extents::<2>(x)), statistics)
     }
 
-    fn backward(&self, call: Call<3, Arc<Statistics>>) -> [Option<AlignedBuffer>; 3] {
+    fn backward(&self, call: Call<N, Arc<Statistics>>) -> [Option<AlignedBuffer>; N] {
         let [mut dx, mut dgamma, mut dbeta] = [0, 1, 2].map(|input| call.gradient_of(input));
-        self.norm(call.inputs).backward(NormGradient {
+        let mut dshortcut = (N == 4).then(|| call.gradient_of(3));
+        self.norm(call.inputs).backward(ActivatedNormGradient {
             x: call.input(0),
+            shortcut: call.inputs.get(3).map(values),
             statistics: call.saved,
             dy: call.gradient,
             dx: &mut dx,
+            dshortcut: dshortcut.as_deref_mut(),
             dgamma: &mut dgamma,
             dbeta: &mut dbeta,
         });
-        [Some(dx), Some(dgamma), Some(dbeta)]
+        first([Some(dx), Some(dgamma), Some(dbeta), dshortcut])
     }
 }

@@ -1,0 +1,59 @@
+//! Layer normalization (Ba, Kiros & Hinton 2016).
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use super::{host_values, replace_values};
+use crate::Result;
+use crate::init::Initializer;
+use crate::weights::{NamedTensor, WeightSource};
+
+/// `(x − mean) / √(variance + ε) · weight + bias` over the last axis, by each row's own mean and biased variance.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[D]`
+    pub weight: Param<Tensor<1>>,
+    /// `[D]`
+    pub bias: Param<Tensor<1>>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    pub(super) fn new(width: usize, epsilon: f64, initializer: &Initializer) -> Self {
+        LayerNorm {
+            weight: initializer.constant(1.0, width),
+            bias: initializer.constant(0.0, width),
+            epsilon,
+        }
+    }
+
+    /// `[…, D]` to `[…, D]`.
+    pub fn forward<const R: usize>(&self, x: Tensor<R>) -> Tensor<R> {
+        let shape = x.dims();
+        let width = shape[R - 1];
+        let rows: Tensor<2> = x.reshape([-1, width as i32]);
+        let centered = rows.clone() - rows.mean_dim(1);
+        let variance = centered.clone().square().mean_dim(1);
+        let normalized = centered / variance.add_scalar(self.epsilon).sqrt();
+        (normalized * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()).reshape(shape)
+    }
+
+    pub(super) fn export(&self) -> Vec<NamedTensor> {
+        [("weight", self.weight.val()), ("bias", self.bias.val())]
+            .into_iter()
+            .map(|(name, tensor)| NamedTensor {
+                name: name.into(),
+                shape: tensor.dims().to_vec(),
+                values: host_values(tensor),
+            })
+            .collect()
+    }
+
+    pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {
+        let shape = self.weight.dims();
+        let [weight, bias] = [source.take("weight", &shape)?, source.take("bias", &shape)?];
+        self.weight = self.weight.clone().map(|old| replace_values(&old, weight));
+        self.bias = self.bias.clone().map(|old| replace_values(&old, bias));
+        Ok(())
+    }
+}
