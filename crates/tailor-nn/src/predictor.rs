@@ -210,7 +210,12 @@ fn steps(layers: &Sequence, plan: &[PlannedLayer]) -> Vec<Step> {
 
 /// A batch norm is folded into the weights where nothing stands between, and into what follows the activation where the
 /// norm has none of its own.
-fn conv_steps(conv: &Conv, norm: Option<&BatchNorm>, pool: Option<&Pool>, planned: &PlannedLayer) -> Vec<Step> {
+fn conv_steps(
+    conv: &Conv,
+    norm: Option<&BatchNorm>,
+    pool: Option<&Pool>,
+    planned: &PlannedLayer,
+) -> Vec<Step> {
     let image = image_shape(planned.input);
     let [_, height, width, _] = image;
     let pool = pool.map(Pool::kernel);

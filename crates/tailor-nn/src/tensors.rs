@@ -93,20 +93,14 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::{Activation, Architecture, LayerSpec, Padding};
+    use crate::architecture::{Activation, Architecture, BatchNormSpec, ConvSpec, LayerSpec, Padding};
     use crate::weights::NamedTensor;
     use crate::{Device, Shape, host_values};
 
     fn network() -> Network {
         let layers = vec![
-            LayerSpec::Conv {
-                filters: 3,
-                kernel: 3,
-                stride: 1,
-                padding: Padding::Same,
-                activation: Activation::Relu,
-            },
-            LayerSpec::BatchNorm { momentum: 0.1, epsilon: 1e-5 },
+            LayerSpec::Conv(ConvSpec { padding: Padding::Same, ..ConvSpec::new(3, 3) }),
+            LayerSpec::BatchNorm(BatchNormSpec::new(Activation::None)),
             LayerSpec::Dense { units: 5, activation: Activation::Tanh },
         ];
         let shape = Shape::Image { height: 4, width: 6, channels: 2 };

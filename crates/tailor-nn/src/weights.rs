@@ -168,18 +168,17 @@ mod tests {
     #[test]
     fn missing_misshapen_extra_and_non_finite_tensors_are_named() {
         let mut source = WeightSource::new(sample());
-        source.enter("a");
-        assert!(source.take("bias", &[1]).unwrap_err().to_string().contains("`a.bias` is missing"));
-        assert!(source.take("weight", &[1, 2]).unwrap_err().to_string().contains("[2, 1]"));
+        source.within("a", |a| {
+            assert!(a.take("bias", &[1]).unwrap_err().to_string().contains("`a.bias` is missing"));
+            assert!(a.take("weight", &[1, 2]).unwrap_err().to_string().contains("[2, 1]"));
+        });
 
         let mut source = WeightSource::new(sample());
-        source.enter("a");
-        source.take("weight", &[2, 1]).unwrap();
+        source.within("a", |a| a.take("weight", &[2, 1])).unwrap();
         assert!(source.finish().unwrap_err().to_string().contains("no tensor `b.bias`"));
 
         let nan = NamedTensor { name: "a.weight".into(), shape: vec![1], values: vec![f32::NAN] };
         let mut source = WeightSource::new(vec![nan]);
-        source.enter("a");
-        assert!(source.take("weight", &[1]).unwrap_err().to_string().contains("NaN"));
+        assert!(source.within("a", |a| a.take("weight", &[1])).unwrap_err().to_string().contains("NaN"));
     }
 }

@@ -11,7 +11,7 @@ use tailor_nn::architecture::{
 use tailor_nn::layers::Pass;
 use tailor_nn::loss::{cross_entropy, smoothed_targets};
 use tailor_nn::weights::{NamedTensor, from_safetensors};
-use tailor_nn::{Device, Network, Shape};
+use tailor_nn::{Device, Network, Shape, with_burn_operations};
 
 struct Reference {
     tensors: BTreeMap<String, NamedTensor>,
@@ -30,7 +30,9 @@ impl Reference {
 
     /// The tensors whose names are those of a network's weights.
     fn weights(&self) -> Vec<NamedTensor> {
-        let is_weight = |name: &str| ["conv", "bn", "fc", "block", "ln", "tokens"].iter().any(|prefix| name.starts_with(prefix));
+        let is_weight = |name: &str| {
+            ["conv", "bn", "fc", "block", "ln", "tokens"].iter().any(|prefix| name.starts_with(prefix))
+        };
         self.tensors.values().filter(|tensor| is_weight(&tensor.name)).cloned().collect()
     }
 
@@ -54,13 +56,22 @@ fn assert_close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
     }
 }
 
-/// Compares inference, and then one training step: with gradients as a step of size 1 along them shows them.
+/// Compares a network on our kernels and on Burn's operations.
 fn compare(name: &str, layers: Vec<LayerSpec>, input: Shape, classes: usize, smoothing: f64) {
+    let architecture = Architecture::new(layers);
+    compare_here(name, &architecture, input, classes, smoothing);
+    with_burn_operations(|| compare_here(name, &architecture, input, classes, smoothing));
+}
+
+/// Compares inference, and then one training step: with gradients as a step of size 1 along them shows them.
+fn compare_here(name: &str, architecture: &Architecture, input: Shape, classes: usize, smoothing: f64) {
     let reference = Reference::read(name);
     let device = Device::flex().autodiff();
-    let mut network = Network::new(&Architecture::new(layers), input, classes, 1, &device).unwrap();
+    let mut network = Network::new(architecture, input, classes, 1, &device).unwrap();
     network.import(reference.weights()).unwrap();
 
+    let pixels = tailor_nn::host_values(reference.images(&device));
+    assert_close("predicted logits", &network.predictor().logits(&pixels), reference.values("logits"), 1e-5);
     let logits = network.forward(reference.images(&device), Pass::Inference);
     assert_close("logits", &tailor_nn::host_values(logits), reference.values("logits"), 1e-5);
 
@@ -133,7 +144,8 @@ fn same_padding_strides_colors_and_label_smoothing_agree_with_pytorch() {
 
 #[test]
 fn residual_blocks_with_both_shortcuts_agree_with_pytorch() {
-    let block = |filters, stride, shortcut| LayerSpec::BasicBlock { filters, stride, shortcut, drop_rate: 0.0 };
+    let block =
+        |filters, stride, shortcut| LayerSpec::BasicBlock { filters, stride, shortcut, drop_rate: 0.0 };
     let layers = vec![
         LayerSpec::Conv(ConvSpec::bare(6, 7, 2)),
         LayerSpec::BatchNorm(BatchNormSpec::new(Activation::Relu)),

@@ -19,8 +19,8 @@
 use serde::{Deserialize, Serialize};
 use tailor_data::{Augmentation, Preparation};
 use tailor_nn::architecture::{Architecture, LayerSpec};
-use tailor_nn::shorthand;
 use tailor_nn::init::Initialization;
+use tailor_nn::shorthand;
 
 use crate::average::LookAhead;
 use crate::optimizer::OptimizerSpec;

@@ -72,7 +72,10 @@ fn the_larger_networks_have_the_published_parameters_on_their_own_images() {
     assert_eq!(parameters(&built_in("vgg-11"), PHOTO, 10).0, 9_225_984 + 5_130);
     assert_eq!(parameters(&built_in("vgg-11"), GREY_28, 10).0, 9_225_984 + 5_130 - 1_152);
     // DeiT-Ti/16 (Touvron et al. 2021)
-    let patches = Override { key: "model.layers.0".into(), value: "{ type = \"conv\", filters = 192, kernel = 16, stride = 16 }".into() };
+    let patches = Override {
+        key: "model.layers.0".into(),
+        value: "{ type = \"conv\", filters = 192, kernel = 16, stride = 16 }".into(),
+    };
     let vit = built_in("vit-tiny").with_overrides(&[patches]).unwrap();
     assert_eq!(parameters(&vit, PHOTO, 1000).0, 5_717_416);
 }

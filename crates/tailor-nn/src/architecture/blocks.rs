@@ -63,7 +63,8 @@ fn basic_block(
 
 /// From `channels` to `expand` times as many and to the block's filters, without the shortcut.
 fn inverted_bottleneck(block: &LayerSpec, channels: usize) -> Vec<LayerSpec> {
-    let &LayerSpec::InvertedResidual { filters, expand, kernel, stride, activation, squeeze, .. } = block else {
+    let &LayerSpec::InvertedResidual { filters, expand, kernel, stride, activation, squeeze, .. } = block
+    else {
         unreachable!("only called for that block")
     };
     let mut layers = Vec::new();

@@ -10,7 +10,11 @@ impl fmt::Display for LayerSpec {
             LayerSpec::Conv(conv) => conv.fmt(f),
             LayerSpec::DepthwiseConv(conv) => {
                 let size = conv.kernel;
-                write!(f, "depthwise conv {size}×{size}{}", after_conv(conv.stride, conv.padding, conv.activation))
+                write!(
+                    f,
+                    "depthwise conv {size}×{size}{}",
+                    after_conv(conv.stride, conv.padding, conv.activation)
+                )
             }
             LayerSpec::BatchNorm(norm) => write!(f, "batch norm{}", after(norm.activation)),
             LayerSpec::LayerNorm { .. } => write!(f, "layer norm"),

@@ -60,7 +60,8 @@ impl Architecture {
             return Err(Error::Classes(classes));
         }
         let classifier = LayerSpec::Dense { units: classes, activation: Activation::None };
-        let mut planner = Planner { names: Names::default(), prefix: String::new(), shape: input, planned: Vec::new() };
+        let mut planner =
+            Planner { names: Names::default(), prefix: String::new(), shape: input, planned: Vec::new() };
         for (position, spec) in self.layers.iter().enumerate() {
             planner.add(spec, &format!("model.layers.{position}"), 0)?;
         }
@@ -100,7 +101,8 @@ impl Planner {
         match spec.expand(self.shape.channels()).as_ref().unwrap_or(spec) {
             _ if depth > MAX_DEPTH => Err(refuse("blocks are nested too deep".into())),
             LayerSpec::Sequence { layers } => {
-                let (layers, output) = self.branch(layers, &format!("{name}."), &format!("{key}.layers"), depth)?;
+                let (layers, output) =
+                    self.branch(layers, &format!("{name}."), &format!("{key}.layers"), depth)?;
                 self.push(name, LayerKind::Sequence(layers), output);
                 Ok(())
             }
@@ -120,7 +122,8 @@ impl Planner {
                 Ok(())
             }
             _ => {
-                let output = spec.output(self.shape, self.planned.is_empty() && depth == 0).map_err(refuse)?;
+                let output =
+                    spec.output(self.shape, self.planned.is_empty() && depth == 0).map_err(refuse)?;
                 if output.len() > MAX_ACTIVATIONS {
                     return Err(refuse(format!(
                         "it would give {} values an image; {MAX_ACTIVATIONS} is the most",
@@ -265,13 +268,15 @@ impl LayerSpec {
                 }
             }
             (LayerSpec::BatchNorm(_), Image { .. } | Features(_)) => Ok(input),
-            (LayerSpec::LayerNorm { .. } | LayerSpec::Activation { .. } | LayerSpec::Dropout { .. }, _) => Ok(input),
+            (LayerSpec::LayerNorm { .. } | LayerSpec::Activation { .. } | LayerSpec::Dropout { .. }, _) => {
+                Ok(input)
+            }
             (LayerSpec::ClassToken {} | LayerSpec::Attention { .. }, _) => {
                 Err(format!("it needs tokens, but {input} reaches it; put \"tokens\" before it"))
             }
-            (_, Features(n)) => {
-                Err(format!("it needs an image, but {n} features reach it; put it before the first dense layer"))
-            }
+            (_, Features(n)) => Err(format!(
+                "it needs an image, but {n} features reach it; put it before the first dense layer"
+            )),
             (_, Tokens { .. }) => Err(format!("it does not take tokens, but {input} reaches it")),
             (LayerSpec::Sequence { .. } | LayerSpec::Residual { .. }, _)
             | (LayerSpec::BasicBlock { .. } | LayerSpec::InvertedResidual { .. }, _)
@@ -304,7 +309,9 @@ impl ConvSpec {
     fn output(&self, height: usize, width: usize, channels: usize) -> std::result::Result<Shape, String> {
         let &ConvSpec { filters, kernel, stride, padding, groups, .. } = self;
         if !channels.is_multiple_of(groups) || !filters.is_multiple_of(groups) {
-            return Err(format!("{groups} groups do not divide its {channels} channels and {filters} filters"));
+            return Err(format!(
+                "{groups} groups do not divide its {channels} channels and {filters} filters"
+            ));
         }
         let extent = |input: usize| {
             let (before, after) = padding.amounts(input, kernel, stride);
@@ -354,7 +361,9 @@ impl PlannedLayer {
             LayerKind::Layer(LayerSpec::DepthwiseConv(conv)) => of_conv(conv.of_channels(width)),
             LayerKind::Layer(LayerSpec::Dense { units, .. }) => units * (self.dense_inputs() + 1),
             LayerKind::Layer(LayerSpec::BatchNorm(_) | LayerSpec::LayerNorm { .. }) => 2 * width,
-            LayerKind::Layer(LayerSpec::SqueezeExcite { units, .. }) => units * (width + 1) + width * (units + 1),
+            LayerKind::Layer(LayerSpec::SqueezeExcite { units, .. }) => {
+                units * (width + 1) + width * (units + 1)
+            }
             LayerKind::Layer(LayerSpec::Tokens { class_token }) => {
                 self.output.len() + if *class_token { width } else { 0 }
             }
@@ -450,7 +459,12 @@ mod tests {
 
     #[test]
     fn shapes_follow_through_convolutions_and_pools() {
-        let layers = vec![conv(32), LayerSpec::MaxPool(PoolSpec::new(2)), conv(64), LayerSpec::MaxPool(PoolSpec::new(2))];
+        let layers = vec![
+            conv(32),
+            LayerSpec::MaxPool(PoolSpec::new(2)),
+            conv(64),
+            LayerSpec::MaxPool(PoolSpec::new(2)),
+        ];
         let plan = Architecture::new(layers).plan(GREY_28, 10).unwrap();
         let shapes: Vec<String> =
             plan.iter().map(|layer| format!("{} {}", layer.name, layer.output)).collect();
@@ -489,6 +503,44 @@ mod tests {
             error.contains("model.layers.1") && error.contains("conv 3×3") && error.contains("2×2"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn branches_that_end_in_other_shapes_and_layers_inside_them_are_named() {
+        let block = |body: Vec<LayerSpec>| LayerSpec::Residual {
+            body,
+            shortcut: Vec::new(),
+            activation: Activation::Relu,
+            drop_rate: 0.0,
+        };
+        let layers = vec![conv(8), block(vec![conv(8)])];
+        let error = Architecture::new(layers).plan(GREY_28, 10).unwrap_err().to_string();
+        assert!(
+            error.contains("model.layers.1") && error.contains("24×24×8") && error.contains("26×26×8"),
+            "{error}"
+        );
+        let layers = vec![block(vec![block(vec![LayerSpec::ClassToken {}])])];
+        let error = Architecture::new(layers).plan(GREY_28, 10).unwrap_err().to_string();
+        assert!(error.contains("model.layers.0.body.0.body.0") && error.contains("needs tokens"), "{error}");
+    }
+
+    #[test]
+    fn endless_nesting_is_refused() {
+        let nested = (0..20).fold(conv(1), |inside, _| LayerSpec::Sequence { layers: vec![inside] });
+        let error = Architecture::new(vec![nested]).plan(GREY_28, 10).unwrap_err().to_string();
+        assert!(error.contains("too deep"), "{error}");
+    }
+
+    #[test]
+    fn a_block_is_named_once_and_its_layers_within_it() {
+        let block =
+            LayerSpec::BasicBlock { filters: 4, stride: 2, shortcut: Default::default(), drop_rate: 0.0 };
+        let plan = Architecture::new(vec![conv(2), block]).plan(GREY_28, 10).unwrap();
+        let names: Vec<&str> =
+            plan.iter().flat_map(PlannedLayer::leaves).map(|leaf| leaf.name.as_str()).collect();
+        let block = ["conv1", "bn1", "conv2", "bn2", "shortcut.conv1", "shortcut.bn1"]
+            .map(|name| format!("block1.{name}"));
+        assert_eq!(names[1..7], block);
     }
 
     #[test]

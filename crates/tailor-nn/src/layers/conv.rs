@@ -72,7 +72,8 @@ impl Conv {
         let [images, height, width, _] = x.dims();
         let spec = self.block_spec(height, width, pool.map(Pool::kernel));
         let block = spec.block(x.dims(), self.weight.dims());
-        let (Some(bias), true) = (&self.bias, self.is_normalized_in_one(norm, &device, pass) && NormBlock::takes(&block))
+        let (Some(bias), true) =
+            (&self.bias, self.is_normalized_in_one(norm, &device, pass) && NormBlock::takes(&block))
         else {
             let y = norm.forward_image(self.forward(x), pass);
             return match pool {

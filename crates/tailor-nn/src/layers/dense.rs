@@ -88,7 +88,11 @@ impl Dense {
     }
 
     /// Takes tensors of other names than usual.
-    pub(super) fn import_named(&mut self, source: &mut WeightSource, [weight, bias]: [&str; 2]) -> Result<()> {
+    pub(super) fn import_named(
+        &mut self,
+        source: &mut WeightSource,
+        [weight, bias]: [&str; 2],
+    ) -> Result<()> {
         let [inputs, units] = self.weight.dims();
         let theirs = source.take(weight, &[units, inputs])?;
         let bias = source.take(bias, &[units])?;

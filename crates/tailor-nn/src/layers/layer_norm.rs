@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use super::{host_values, replace_values};
 use crate::Result;
 use crate::init::Initializer;
+use crate::ops::{layer_norm, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 
 /// `(x − mean) / √(variance + ε) · weight + bias` over the last axis, by each row's own mean and biased variance.
@@ -30,12 +31,18 @@ impl LayerNorm {
     /// `[…, D]` to `[…, D]`.
     pub fn forward<const R: usize>(&self, x: Tensor<R>) -> Tensor<R> {
         let shape = x.dims();
-        let width = shape[R - 1];
-        let rows: Tensor<2> = x.reshape([-1, width as i32]);
-        let centered = rows.clone() - rows.mean_dim(1);
-        let variance = centered.clone().square().mean_dim(1);
-        let normalized = centered / variance.add_scalar(self.epsilon).sqrt();
-        (normalized * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()).reshape(shape)
+        let rows: Tensor<2> = x.reshape([-1, shape[R - 1] as i32]);
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let y = match on_kernels(&rows.device()) {
+            true => layer_norm(rows, weight, bias, self.epsilon as f32),
+            false => {
+                let centered = rows.clone() - rows.mean_dim(1);
+                let variance = centered.clone().square().mean_dim(1);
+                let normalized = centered / variance.add_scalar(self.epsilon).sqrt();
+                normalized * weight.unsqueeze() + bias.unsqueeze()
+            }
+        };
+        y.reshape(shape)
     }
 
     pub(super) fn export(&self) -> Vec<NamedTensor> {

@@ -165,7 +165,9 @@ impl Layer {
             LayerSpec::DepthwiseConv(conv) => {
                 Layer::Conv(Conv::new(input, conv.of_channels(input.channels()), initializer))
             }
-            LayerSpec::BatchNorm(norm) => Layer::BatchNorm(BatchNorm::new(input.channels(), norm, initializer)),
+            LayerSpec::BatchNorm(norm) => {
+                Layer::BatchNorm(BatchNorm::new(input.channels(), norm, initializer))
+            }
             LayerSpec::LayerNorm { epsilon } => {
                 Layer::LayerNorm(LayerNorm::new(input.channels(), epsilon, initializer))
             }
@@ -193,7 +195,9 @@ impl Layer {
                 Layer::Attention(Attention::new(input.channels(), heads, initializer))
             }
             LayerSpec::Resize { size } => Layer::Resize(Resize::new(size)),
-            LayerSpec::PadShortcut { filters, stride } => Layer::PadShortcut(PadShortcut::new(filters, stride)),
+            LayerSpec::PadShortcut { filters, stride } => {
+                Layer::PadShortcut(PadShortcut::new(filters, stride))
+            }
             LayerSpec::Sequence { .. }
             | LayerSpec::Residual { .. }
             | LayerSpec::BasicBlock { .. }

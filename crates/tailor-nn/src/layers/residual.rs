@@ -50,7 +50,9 @@ impl Residual {
             }
             (_, shortcut) => match (shortcut, self.body.forward(x, pass)) {
                 (Activations::Image(a), Activations::Image(b)) => Activations::Image(self.sum(a, b, factors)),
-                (Activations::Tokens(a), Activations::Tokens(b)) => Activations::Tokens(self.sum(a, b, factors)),
+                (Activations::Tokens(a), Activations::Tokens(b)) => {
+                    Activations::Tokens(self.sum(a, b, factors))
+                }
                 (Activations::Features(a), Activations::Features(b)) => {
                     Activations::Features(self.sum(a, b, factors))
                 }
@@ -75,12 +77,19 @@ impl Residual {
     /// The batch norm without activation that the body ends in, and what stands before it.
     fn last_norm(&self) -> Option<(&BatchNorm, &[Layer])> {
         match self.body.layers.split_last() {
-            Some((Layer::BatchNorm(norm), before)) if norm.activation == Activation::None => Some((norm, before)),
+            Some((Layer::BatchNorm(norm), before)) if norm.activation == Activation::None => {
+                Some((norm, before))
+            }
             _ => None,
         }
     }
 
-    fn sum<const D: usize>(&self, shortcut: Tensor<D>, body: Tensor<D>, factors: Option<Vec<f32>>) -> Tensor<D> {
+    fn sum<const D: usize>(
+        &self,
+        shortcut: Tensor<D>,
+        body: Tensor<D>,
+        factors: Option<Vec<f32>>,
+    ) -> Tensor<D> {
         let device: Device = body.device();
         if on_kernels(&device) && self.activation.kernel().derives_from_output() {
             return add(shortcut, body, factors, self.activation.kernel());
@@ -113,8 +122,7 @@ mod tests {
             drop_rate: 0.5,
         };
         let shape = Shape::Image { height: 1, width: 1, channels: 1 };
-        let network =
-            Network::new(&Architecture::new(vec![block]), shape, 2, 1, &Device::flex()).unwrap();
+        let network = Network::new(&Architecture::new(vec![block]), shape, 2, 1, &Device::flex()).unwrap();
         let Layer::Residual(residual) = &network.layers.layers[0] else { panic!("a residual block") };
         let ones = Tensor::<4>::ones([1000, 1, 1, 1], &Device::flex());
         let Activations::Image(y) =

@@ -22,7 +22,11 @@ impl Resize {
         let rows = interpolation(height, size, &device);
         let columns = interpolation(width, size, &device);
         // [size, H] · [N, H, W·C], then [size, W] · [N·size, W, C]
-        let x = rows.unsqueeze::<3>().expand([images, size, height]).matmul(x.reshape([images, height, width * channels]));
+        let x = rows.unsqueeze::<3>().expand([images, size, height]).matmul(x.reshape([
+            images,
+            height,
+            width * channels,
+        ]));
         let x = x.reshape([images * size, width, channels]);
         let y = columns.unsqueeze::<3>().expand([images * size, size, width]).matmul(x);
         y.reshape([images, size, size, channels])

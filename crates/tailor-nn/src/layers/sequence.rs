@@ -26,7 +26,8 @@ impl Sequence {
         let mut layers = Vec::with_capacity(plan.len());
         for (position, planned) in plan.iter().enumerate() {
             let before = position.checked_sub(1).map(|before| &plan[before]);
-            let flattened = before.filter(|before| before.kind == LayerKind::Flatten).map(|before| before.input);
+            let flattened =
+                before.filter(|before| before.kind == LayerKind::Flatten).map(|before| before.input);
             layers.push(Layer::new(planned, flattened, builder));
         }
         Sequence { layers }

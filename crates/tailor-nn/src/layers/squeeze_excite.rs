@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::{Dense, prefixed};
 use super::pool::global_average;
+use super::{Dense, prefixed};
 use crate::Result;
 use crate::architecture::Activation;
 use crate::init::Initializer;
@@ -19,7 +19,12 @@ pub struct SqueezeExcite {
 }
 
 impl SqueezeExcite {
-    pub(super) fn new(channels: usize, units: usize, activation: Activation, initializer: &mut Initializer) -> Self {
+    pub(super) fn new(
+        channels: usize,
+        units: usize,
+        activation: Activation,
+        initializer: &mut Initializer,
+    ) -> Self {
         SqueezeExcite {
             fc1: Dense::new(channels, units, activation, None, initializer),
             fc2: Dense::new(units, channels, Activation::Sigmoid, None, initializer),

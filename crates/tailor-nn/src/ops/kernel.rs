@@ -62,9 +62,13 @@ impl<const N: usize, S> Call<'_, N, S> {
 const MOST: usize = 5;
 
 /// Applies a kernel to tensors of any ranks; `D` is the rank of its output.
-pub fn apply<const N: usize, const D: usize>(inputs: [DispatchTensor; N], kernel: impl Kernel<N>) -> Tensor<D> {
+pub fn apply<const N: usize, const D: usize>(
+    inputs: [DispatchTensor; N],
+    kernel: impl Kernel<N>,
+) -> Tensor<D> {
     // Burn finds the backend by arguments that are tensors: places beyond the N-th hold the first again, unused.
-    let [a, b, c, d, e] = std::array::from_fn::<_, MOST, _>(|place| inputs[if place < N { place } else { 0 }].clone());
+    let [a, b, c, d, e] =
+        std::array::from_fn::<_, MOST, _>(|place| inputs[if place < N { place } else { 0 }].clone());
     drop(inputs);
     Tensor::from_dispatch(Dispatch::kernel::<N, _>(a, b, c, d, e, kernel))
 }

@@ -6,6 +6,7 @@
 //! tells which it is.
 
 mod activation;
+mod attention;
 pub(crate) mod blend;
 mod buffer;
 mod conv_block;
@@ -13,6 +14,7 @@ mod cross_entropy;
 mod dense;
 mod dropout;
 mod kernel;
+mod layer_norm;
 mod norm;
 mod norm_block;
 pub(crate) mod optimizer;
@@ -20,10 +22,12 @@ mod pool;
 mod residual;
 
 pub(crate) use activation::activation;
+pub(crate) use attention::attention;
 pub(crate) use conv_block::{BlockSpec, conv_block};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
 pub(crate) use dropout::dropout;
+pub(crate) use layer_norm::layer_norm;
 pub(crate) use norm::{BatchStatistics, NormOperands, batch_norm};
 pub(crate) use norm_block::norm_block;
 pub(crate) use pool::{global_average_pool, pool};

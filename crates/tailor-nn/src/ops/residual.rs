@@ -19,7 +19,10 @@ pub fn add<const D: usize>(
     factors: Option<Vec<f32>>,
     activation: Activation,
 ) -> Tensor<D> {
-    apply([shortcut.into_dispatch(), branch.into_dispatch()], Sum { factors: factors.map(Arc::new), activation })
+    apply(
+        [shortcut.into_dispatch(), branch.into_dispatch()],
+        Sum { factors: factors.map(Arc::new), activation },
+    )
 }
 
 /// `y[n, h, w, c] = x[n, h, w, c] · factors[n, c]`
@@ -35,7 +38,10 @@ struct Sum {
 
 impl Sum {
     fn residual(&self) -> Residual<'_> {
-        Residual { activation: self.activation, factors: self.factors.as_ref().map(|factors| factors.as_slice()) }
+        Residual {
+            activation: self.activation,
+            factors: self.factors.as_ref().map(|factors| factors.as_slice()),
+        }
     }
 }
 
