@@ -31,9 +31,15 @@ impl Activation {
         !matches!(self, Self::Silu | Self::Gelu)
     }
 
-    /// Whether the slope is 0 or 1 everywhere.
-    pub(crate) fn is_piecewise_linear(self) -> bool {
-        matches!(self, Self::Identity | Self::Relu | Self::Relu6)
+    /// What the input is clamped to, if that is all there is to it.
+    #[inline(always)]
+    pub(crate) fn bounds(self) -> Option<[f32; 2]> {
+        match self {
+            Self::Identity => Some([f32::NEG_INFINITY, f32::INFINITY]),
+            Self::Relu => Some([0., f32::INFINITY]),
+            Self::Relu6 => Some([0., 6.]),
+            _ => None,
+        }
     }
 
     #[inline(always)]

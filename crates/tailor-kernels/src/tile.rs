@@ -304,12 +304,36 @@ impl Tiles<'_> {
                     input = input.wrapping_add(layout.run_step);
                 }
             }
-            if self.activation != Activation::Identity {
-                unrolled!(p < PIXELS, {
-                    for v in 0..V {
-                        sums[p][v] = self.activation.apply(s, sums[p][v]);
+            match self.activation.bounds() {
+                _ if self.activation == Activation::Identity => {}
+                Some([low, high]) => {
+                    unrolled!(p < PIXELS, {
+                        for v in 0..V {
+                            sums[p][v] = s.min(s.splat(high), s.max(s.splat(low), sums[p][v]));
+                        }
+                    });
+                }
+                None => {
+                    // Not unrolled, as some of these are long; and through memory of its own, so that the sums stay in
+                    // registers everywhere else.
+                    let mut values = [0.; 12 * 2 * 16];
+                    let values = values.as_mut_ptr();
+                    let at = |p: usize, v: usize| (p * V + v) * S::LANES;
+                    unrolled!(p < PIXELS, {
+                        for v in 0..V {
+                            s.store(values.add(at(p, v)), sums[p][v]);
+                        }
+                    });
+                    for i in 0..PIXELS * V {
+                        let value = values.add(i * S::LANES);
+                        s.store(value, self.activation.apply(s, s.load(value)));
                     }
-                });
+                    unrolled!(p < PIXELS, {
+                        for v in 0..V {
+                            sums[p][v] = s.load(values.add(at(p, v)));
+                        }
+                    });
+                }
             }
             if let Some((scale, shift)) = self.panels.affine(block) {
                 for v in 0..V {

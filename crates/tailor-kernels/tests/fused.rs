@@ -5,6 +5,8 @@ mod reference;
 use proptest::prelude::*;
 use reference::*;
 use tailor_kernels::activation::Activation::{self, *};
+use tailor_kernels::bf16::Precision;
+use tailor_kernels::conv::{ActivatedBlock, ActivatedGradient, Convolution, Padding};
 use tailor_kernels::excitation::{ExciteGradient, excite, excite_backward};
 use tailor_kernels::norm::{ActivatedNorm, ActivatedNormGradient, BatchNorm};
 use tailor_kernels::pool::{global_average, global_average_backward};
@@ -112,6 +114,113 @@ fn check_activated_norm(rows: usize, c: usize, activation: Activation, with_shor
     }
 }
 
+fn check_block(convolution: Convolution, activation: Activation, with_shortcut: bool, seed: u64) {
+    let mut random = Random(seed);
+    let Convolution { batch, height, width, in_channels, out_channels: c, kernel, groups, .. } = convolution;
+    let taps = kernel[0] * kernel[1] * in_channels / groups;
+    let x = random.values(batch * height * width * in_channels);
+    let w: Vec<f32> = random.values(c * taps).iter().map(|w| w * 2. / (taps as f32).sqrt()).collect();
+    let len: usize = convolution.output_shape().iter().product();
+    let dy = random.values(len);
+    let shortcut = if with_shortcut { random.values(len) } else { vec![0.; len] };
+    let (gamma, beta) = (random.values(c), random.values(c));
+    let epsilon = 1e-2;
+    let wide = [&x, &w, &shortcut, &dy, &gamma, &beta].map(|values| widen(values));
+    let mut convolved = vec![0.; len];
+    products(&convolution, |output, input, weight| convolved[output] += wide[0][input] * wide[1][weight]);
+    let [sum, y_expected, dz, dshortcut_expected, dgamma_expected, dbeta_expected, variance] = activated_norm(
+        activation,
+        [&convolved, &wide[2], &wide[3]],
+        [&wide[4], &wide[5]],
+        f64::from(epsilon),
+    );
+    let [mut dx_expected, mut dw_expected] = [vec![0.; x.len()], vec![0.; w.len()]];
+    products(&convolution, |output, input, weight| {
+        dx_expected[input] += dz[output] * wide[1][weight];
+        dw_expected[weight] += dz[output] * wide[0][input];
+    });
+    let least = variance.iter().fold(f64::INFINITY, |least, &v| least.min(v));
+    let lost = 2e-6 / (least + f64::from(epsilon)).sqrt();
+    let clear = is_clear(activation, &sum, 1e-5 + 10. * lost);
+    // Gradients of a batch with few rows may cancel.
+    let magnitude =
+        (0..c).map(|j| dz.iter().skip(j).step_by(c).map(|dz| dz.abs()).sum::<f64>()).fold(1., f64::max);
+    let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon };
+    let block =
+        ActivatedBlock { convolution, precision: Precision::F32, norm: ActivatedNorm { norm, activation } };
+    let shortcut = with_shortcut.then_some(&shortcut[..]);
+    for wanted in [false, true] {
+        everywhere(
+            || {
+                let [mut y, mut dshortcut] = [(); 2].map(|()| vec![7.; len]);
+                let [mut dx, mut dw] = [&x, &w].map(|like| vec![7.; like.len()]);
+                let [mut dgamma, mut dbeta] = [(); 2].map(|()| vec![7.; c]);
+                let saved = block.forward(&x, &w, shortcut, &mut y);
+                block.backward(ActivatedGradient {
+                    x: &x,
+                    weights: &w,
+                    shortcut,
+                    saved: &saved,
+                    dy: &dy,
+                    dx: wanted.then_some(&mut dx[..]),
+                    dshortcut: wanted.then_some(&mut dshortcut[..]),
+                    dw: &mut dw,
+                    dgamma: &mut dgamma,
+                    dbeta: &mut dbeta,
+                });
+                [y, dx, dshortcut, dw, dgamma, dbeta]
+            },
+            |[y, dx, dshortcut, dw, dgamma, dbeta]| {
+                assert_close("y", y, &y_expected, 3e-6 + lost);
+                if clear {
+                    let tolerance = 2e-5 + 20. * lost;
+                    if wanted {
+                        assert_close("dx", dx, &dx_expected, tolerance * magnitude);
+                        assert_close("dshortcut", dshortcut, &dshortcut_expected, tolerance);
+                    }
+                    assert_close("dw", dw, &dw_expected, tolerance * magnitude);
+                    assert_close("dgamma", dgamma, &dgamma_expected, tolerance);
+                    assert_close("dbeta", dbeta, &dbeta_expected, tolerance);
+                }
+            },
+        );
+    }
+}
+
+fn conv(size: [usize; 3], channels: [usize; 2], kernel: usize, stride: usize) -> Convolution {
+    Convolution {
+        batch: size[0],
+        height: size[1],
+        width: size[2],
+        in_channels: channels[0],
+        out_channels: channels[1],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: Padding::all(kernel / 2),
+        groups: 1,
+    }
+}
+
+#[test]
+fn the_blocks_of_residual_and_mobile_networks() {
+    for (seed, (convolution, activation, with_shortcut, reason)) in [
+        (conv([4, 8, 8], [16, 16], 3, 1), Relu, true, "a residual block's second"),
+        (conv([4, 9, 8], [16, 32], 3, 2), Relu, false, "a strided one"),
+        (conv([4, 9, 8], [16, 32], 1, 2), Identity, false, "its shortcut"),
+        (conv([3, 7, 7], [24, 72], 1, 1), Relu6, false, "a mobile block's first"),
+        (Convolution { groups: 72, ..conv([3, 7, 7], [72, 72], 3, 1) }, Relu6, false, "its second"),
+        (Convolution { groups: 40, ..conv([3, 11, 11], [40, 40], 5, 2) }, Silu, false, "EfficientNet's"),
+        (conv([3, 7, 7], [72, 24], 1, 1), Identity, true, "its third, with the shortcut"),
+        (conv([3, 12, 12], [3, 32], 3, 2), Relu6, false, "a first layer"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        println!("{reason}: {convolution:?}");
+        check_block(convolution, activation, with_shortcut, seed as u64);
+    }
+}
+
 #[test]
 fn a_norm_with_all_that_may_follow() {
     for (seed, activation) in ALL.into_iter().enumerate() {
@@ -128,6 +237,18 @@ proptest! {
         rows in 2..300usize, c in 1..70usize, a in 0..7usize, with_shortcut: bool, seed: u64,
     ) {
         check_activated_norm(rows, c, ALL[a], with_shortcut, seed);
+    }
+
+    #[test]
+    fn activated_blocks_of_any_shape(
+        size in [2..4usize, 1..9, 1..9], channels in [1..20usize, 1..20], kernel in 1..4usize, stride in 1..3usize,
+        depthwise: bool, a in 0..7usize, with_shortcut: bool, seed: u64,
+    ) {
+        let mut convolution = conv(size, channels, kernel, stride);
+        if depthwise {
+            convolution = Convolution { out_channels: channels[0], groups: channels[0], ..convolution };
+        }
+        check_block(convolution, ALL[a], with_shortcut, seed);
     }
 
     #[test]

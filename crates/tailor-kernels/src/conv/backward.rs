@@ -1,7 +1,6 @@
 //! The backward pass: which way it goes, and the gradient before pooling and activation that all ways start
 //! from.
 
-use super::normalised::ThroughNorm;
 use super::{ConvBlock, ConvGradient, Convolution, Padding, Saved, depthwise, few_taps, lists, pointwise};
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
@@ -57,7 +56,13 @@ pub(super) struct OutputGradient<'a> {
     dy: &'a [f32],
     saved: &'a Saved,
     /// What normalises, and pools, the block's outputs; `dy` is then the gradient of what it makes of them.
-    norm: Option<&'a ThroughNorm<'a>>,
+    norm: Option<&'a dyn ThroughNorm>,
+}
+
+/// From the gradient of what a norm makes of the outputs to that of the convolution's.
+pub(super) trait ThroughNorm: Sync {
+    /// Of one image, overwritten.
+    fn image(&self, isa: Isa, image: usize, dz: &mut [f32]);
 }
 
 impl<'a> OutputGradient<'a> {
@@ -70,9 +75,9 @@ impl<'a> OutputGradient<'a> {
     }
 
     /// Of an unpooled block whose outputs are normalised.
-    pub fn normalised(block: &'a ConvBlock, gradient: &ConvGradient<'a>, norm: &'a ThroughNorm<'a>) -> Self {
+    pub fn normalised(block: &'a ConvBlock, gradient: &ConvGradient<'a>, norm: &'a dyn ThroughNorm) -> Self {
         let ConvGradient { y, dy, saved, .. } = *gradient;
-        Self { block, isa: norm.isa, y, dy, saved, norm: Some(norm) }
+        Self { block, isa: Isa::current(), y, dy, saved, norm: Some(norm) }
     }
 
     /// Whether the forward pass folded a 2×2 maximum in: then [`OutputGradient::windows`] is the short way.
@@ -99,7 +104,7 @@ impl<'a> OutputGradient<'a> {
     {
         let range = image * self.y_len()..(image + 1) * self.y_len();
         let (dy, index) = (&self.dy[range.clone()], &self.saved.index[range.clone()]);
-        if self.block.activation.is_piecewise_linear() {
+        if self.block.activation.bounds().is_some() {
             return (dy, index); // where the others are flat, the index says so; elsewhere they have slope 1
         }
         self.through_activation(&self.y[range], dy, &mut scratch.pooled);
@@ -121,7 +126,7 @@ impl<'a> OutputGradient<'a> {
         }
         if let Some(norm) = self.norm {
             full.resize(conv.output_len());
-            norm.image(image, full);
+            norm.image(self.isa, image, full);
             return full;
         }
         let range = image * self.y_len()..(image + 1) * self.y_len();

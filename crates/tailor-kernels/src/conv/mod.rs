@@ -5,13 +5,14 @@
 //!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (the general case, sparse)
 //!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients, pixels
 //!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
-//!            └─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer's weights)
-//!                                                          ├─ pointwise  (1×1: matrix products)
+//!            ├─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer's weights)
+//!            └─ activated  (batch norm, then activation)   ├─ pointwise  (1×1: matrix products)
 //!                                                          └─ depthwise
 //! ```
 //!
 //! Layouts: activations NHWC, weights OHWI `[Co, Kh, Kw, Ci / groups]`.
 
+mod activated;
 mod backward;
 mod depthwise;
 mod few_taps;
@@ -26,6 +27,7 @@ mod slices;
 mod turned;
 mod window;
 
+pub use activated::{ActivatedBlock, ActivatedGradient, ActivatedSaved};
 pub(crate) use backward::add_rows;
 pub use normalised::{NormBlock, NormBlockGradient, NormSaved};
 

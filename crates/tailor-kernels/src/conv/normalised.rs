@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use super::backward::{OutputGradient, parts, run};
+use super::backward::{OutputGradient, ThroughNorm, parts, run};
 use super::forward::{CHUNK, convolve_images};
 use super::{ConvBlock, ConvGradient, Saved};
 use crate::activation::Activation;
@@ -130,8 +130,7 @@ impl NormBlock<'_> {
         assert_eq!(activations.len(), batch * conv.output_len(), "what the forward pass of this block saved");
         let terms =
             self.norm.input_terms(batch * rows * columns, source, &saved.statistics, dy, dgamma, dbeta);
-        let through = ThroughNorm {
-            isa: Isa::current(),
+        let through = ThroughPool {
             activation: self.block.activation,
             extent: [rows, columns],
             mean: &saved.statistics.mean,
@@ -162,8 +161,7 @@ impl NormBlock<'_> {
 
 /// From the gradient of the norm's (and the pool's) outputs to that of the convolution's, image by image.
 #[derive(Debug)]
-pub(super) struct ThroughNorm<'a> {
-    pub isa: Isa,
+struct ThroughPool<'a> {
     activation: Activation,
     /// Rows and columns of an image of activations.
     extent: [usize; 2],
@@ -178,15 +176,14 @@ pub(super) struct ThroughNorm<'a> {
     index: Option<&'a [u8]>,
 }
 
-impl ThroughNorm<'_> {
-    /// Of one image, overwritten.
-    pub fn image(&self, image: usize, dz: &mut [f32]) {
+impl ThroughNorm for ThroughPool<'_> {
+    fn image(&self, isa: Isa, image: usize, dz: &mut [f32]) {
         let [rows, columns] = self.extent;
         let pixels = rows * columns;
         let channels = self.mean.len();
         let outputs = if self.index.is_some() { rows / 2 * (columns / 2) } else { pixels };
         let of_image = |len: usize| image * len * channels..(image + 1) * len * channels;
-        self.isa.run(ImageGradient {
+        isa.run(ImageGradient {
             through: self,
             activations: &self.activations[of_image(pixels)],
             dy: &self.dy[of_image(outputs)],
@@ -255,7 +252,7 @@ fn places(columns: usize, channels: usize) -> [usize; PLACES] {
 /// `dz = activation'(y) · (scale · dy + of_x · (y - mean) + shift)`, with `dy` being zero where a window's winner is
 /// another one, or there is no window.
 struct ImageGradient<'a> {
-    through: &'a ThroughNorm<'a>,
+    through: &'a ThroughPool<'a>,
     activations: &'a [f32],
     dy: &'a [f32],
     index: Option<&'a [u8]>,
@@ -267,7 +264,7 @@ impl Kernel for ImageGradient<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let ThroughNorm { activation, extent: [rows, columns], mean, ref terms, .. } = *self.through;
+        let ThroughPool { activation, extent: [rows, columns], mean, ref terms, .. } = *self.through;
         let channels = mean.len();
         let windows = [rows / 2, columns / 2];
         let outputs = if self.index.is_some() { windows[0] * windows[1] } else { rows * columns };

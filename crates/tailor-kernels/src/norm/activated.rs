@@ -87,28 +87,20 @@ impl ActivatedNorm<'_> {
         let mut dshortcut = dshortcut;
         let dz = dshortcut.as_deref_mut();
         let terms = self.input_terms(rows, [x, dy], shortcut, statistics, dz, [dgamma, dbeta]);
-        let isa = Isa::current();
+        let through = InputGradients { norm: self, statistics, terms: &terms, x, shortcut, dy };
         // Where dz was stored, it need not be computed again.
-        let (dy, shortcut, activation) = match dshortcut {
-            Some(dz) => (&*dz, None, Activation::Identity),
-            None => (dy, shortcut, self.activation),
+        let alone = self.norm.alone();
+        let through = match dshortcut {
+            Some(dz) => InputGradients { norm: &alone, shortcut: None, dy: dz, ..through },
+            None => through,
         };
-        let normal = Normal { activation, ..self.normal(statistics, &terms.scale) };
-        split_rows(channels, dx, |first, dx| {
-            isa.run(InputGradient {
-                normal,
-                terms: &terms,
-                x: &x[first * channels..],
-                shortcut: shortcut.map(|shortcut| &shortcut[first * channels..]),
-                dy: &dy[first * channels..],
-                dx,
-            });
-        });
+        let isa = Isa::current();
+        split_rows(channels, dx, |first, dx| through.rows(isa, first, dx));
     }
 
     /// dγ, dβ, and what follows for dx, of a batch of `rows`; the gradient of the sum that is activated goes to `dz`.
     /// Rows whose gradient is zero may be missing in `x` and `dy`.
-    pub(super) fn input_terms(
+    pub(crate) fn input_terms(
         &self,
         rows: usize,
         [x, dy]: [&[f32]; 2],
@@ -152,6 +144,32 @@ impl ActivatedNorm<'_> {
             terms.shift[c] = -terms.scale[c] * dbeta[c] / rows as f32;
         }
         terms
+    }
+}
+
+/// What dx of some rows is computed from.
+#[derive(Clone, Copy)]
+pub(crate) struct InputGradients<'a> {
+    pub norm: &'a ActivatedNorm<'a>,
+    pub statistics: &'a Statistics,
+    pub terms: &'a InputTerms,
+    pub x: &'a [f32],
+    pub shortcut: Option<&'a [f32]>,
+    pub dy: &'a [f32],
+}
+
+impl InputGradients<'_> {
+    /// Of as many rows from `first` on as `dx` has, on this thread.
+    pub fn rows(&self, isa: Isa, first: usize, dx: &mut [f32]) {
+        let start = first * self.norm.norm.channels();
+        isa.run(InputGradient {
+            normal: self.norm.normal(self.statistics, &self.terms.scale),
+            terms: self.terms,
+            x: &self.x[start..],
+            shortcut: self.shortcut.map(|shortcut| &shortcut[start..]),
+            dy: &self.dy[start..],
+            dx,
+        });
     }
 }
 

@@ -10,6 +10,7 @@ mod activated;
 mod layer;
 mod moments;
 
+pub(crate) use activated::InputGradients;
 pub use activated::{ActivatedNorm, ActivatedNormGradient};
 pub use layer::{LayerNorm, LayerNormGradient};
 
@@ -86,7 +87,7 @@ impl BatchNorm<'_> {
     }
 
     /// Without anything that follows.
-    fn alone(&self) -> ActivatedNorm<'_> {
+    pub(crate) fn alone(&self) -> ActivatedNorm<'_> {
         ActivatedNorm { norm: *self, activation: Activation::Identity }
     }
 

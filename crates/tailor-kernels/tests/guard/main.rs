@@ -9,7 +9,10 @@ use tailor_kernels::activation::Activation::{self, *};
 use tailor_kernels::attention::{Attention, AttentionGradient};
 use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::set_recycling;
-use tailor_kernels::conv::{ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient, Padding};
+use tailor_kernels::conv::{
+    ActivatedBlock, ActivatedGradient, ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient,
+    Padding,
+};
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
 use tailor_kernels::excitation::{ExciteGradient, excite, excite_backward};
@@ -45,7 +48,7 @@ fn blocks() -> Vec<ConvBlock> {
         Some(Pool { window: [3, 3], stride: [2, 2], padding: Padding::all(1), ..Pool::MAX_2X2 });
     let one = Padding::default();
     #[rustfmt::skip]
-    let cases: [Case; 16] = [
+    let cases: [Case; 19] = [
         (28, [1, 32],  [3, 3], 1, one,             1,  Relu,     max),
         (28, [1, 33],  [3, 3], 1, one,             1,  Relu,     None),
         (13, [32, 64], [3, 3], 1, one,             1,  Relu,     max),
@@ -59,6 +62,9 @@ fn blocks() -> Vec<ConvBlock> {
         (6,  [40, 24], [1, 1], 1, one,             1,  Relu,     None),
         (7,  [20, 9],  [1, 1], 2, one,             1,  Identity, None),
         (7,  [20, 20], [3, 3], 1, Padding::all(1), 20, Relu6,    None),
+        (9,  [20, 20], [3, 3], 2, Padding::all(1), 20, Relu,     None),
+        (9,  [35, 35], [5, 5], 2, Padding::all(2), 35, Identity, None),
+        (7,  [75, 75], [4, 4], 3, Padding::all(1), 75, Identity, None),
         (7,  [12, 18], [3, 3], 1, one,             3,  Relu,     max),
         (8,  [96, 33], [3, 3], 1, one,             1,  Relu,     None),
         (7,  [5, 75],  [3, 3], 1, one,             1,  Relu,     max),
@@ -149,6 +155,42 @@ fn normalised_blocks() {
                     dx: with_dx.then_some(&mut dx),
                     dw: &mut dw,
                     db: &mut per_channel(),
+                    dgamma: &mut per_channel(),
+                    dbeta: &mut per_channel(),
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn activated_blocks() {
+    let unpooled = |block: &ConvBlock| block.pool.is_none() && block.activation.derives_from_output();
+    for block in blocks().into_iter().filter(unpooled) {
+        let c = &block.convolution;
+        let x_len = c.batch * c.height * c.width * c.in_channels;
+        let w_len = c.out_channels * c.kernel[0] * c.kernel[1] * c.in_channels / c.groups;
+        let y_len = block.output_shape().iter().product();
+        everywhere(|edge| {
+            let random = |len| Guarded::random(edge, len);
+            let per_channel = || random(c.out_channels);
+            let (x, w, gamma, beta) = (random(x_len), random(w_len), per_channel(), per_channel());
+            let (shortcut, dy, mut y) = (random(y_len), random(y_len), random(y_len));
+            let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-3 };
+            let norm = ActivatedNorm { norm, activation: Relu };
+            let activated = ActivatedBlock { convolution: *c, precision: block.precision, norm };
+            let saved = activated.forward(&x, &w, Some(&shortcut), &mut y);
+            for wanted in [true, false] {
+                let (mut dx, mut dshortcut, mut dw) = (random(x_len), random(y_len), random(w_len));
+                activated.backward(ActivatedGradient {
+                    x: &x,
+                    weights: &w,
+                    shortcut: Some(&shortcut),
+                    saved: &saved,
+                    dy: &dy,
+                    dx: wanted.then_some(&mut dx),
+                    dshortcut: wanted.then_some(&mut dshortcut),
+                    dw: &mut dw,
                     dgamma: &mut per_channel(),
                     dbeta: &mut per_channel(),
                 });

@@ -1,0 +1,206 @@
+//! Depthwise convolution: every channel has a kernel of its own, so vectors run over channels.
+//!
+//! Images are read where they lie, without a copy of them that is padded: taps that would read the padding are left
+//! out. The input gradient is a correlation as well, of the output gradient; with a stride it is one for each remainder
+//! of the input's rows and columns.
+
+mod correlation;
+mod weight_gradient;
+
+use std::ops::Range;
+
+use super::backward::{OutputGradient, Scratch, add_rows, parts};
+use super::{ConvGradient, Convolution};
+use crate::activation::Activation;
+use crate::buffer::AlignedBuffer;
+use crate::elementwise;
+use crate::pointer::MutPointer;
+use crate::simd::Isa;
+use crate::team;
+use correlation::{Correlation, Correlator};
+use weight_gradient::WeightGradient;
+
+/// Bytes of input, output gradient and input gradient that are gone through at a time, so that both gradients find the
+/// output's in the cache: a share of the second level.
+const BAND_BYTES: usize = 384 << 10;
+
+/// Weights as `[tap][channel]`, with what is added and scaled per channel.
+#[derive(Clone, Debug)]
+pub(super) struct Taps {
+    weights: AlignedBuffer,
+    bias: AlignedBuffer,
+    affine: Option<[AlignedBuffer; 2]>,
+}
+
+/// `[C, taps]` to `[taps, C]`.
+fn transpose(weights: &[f32], channels: usize) -> AlignedBuffer {
+    let taps = weights.len() / channels;
+    let mut transposed = AlignedBuffer::new(weights.len());
+    for (channel, kernel) in weights.chunks_exact(taps).enumerate() {
+        for (tap, &weight) in kernel.iter().enumerate() {
+            transposed[tap * channels + channel] = weight;
+        }
+    }
+    transposed
+}
+
+impl Taps {
+    pub fn pack(
+        conv: &Convolution,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        affine: Option<[&[f32]; 2]>,
+    ) -> Self {
+        let channels = conv.out_channels;
+        Self {
+            weights: transpose(weights, channels),
+            bias: bias.map_or_else(|| AlignedBuffer::zeroed(channels), AlignedBuffer::from_slice),
+            affine: affine.map(|affine| affine.map(AlignedBuffer::from_slice)),
+        }
+    }
+
+    /// `output [Ho, Wo, C]` of one image.
+    pub fn forward_image(
+        &self,
+        isa: Isa,
+        conv: &Convolution,
+        activation: Activation,
+        x: &[f32],
+        output: &mut [f32],
+    ) {
+        let [_, rows, columns, _] = conv.output_shape();
+        let correlation = Correlation {
+            channels: conv.in_channels,
+            input: [conv.height, conv.width],
+            output: [rows, columns],
+            kernel: conv.kernel,
+            first: [0, 0],
+            step: [1, 1],
+            stride: conv.stride,
+            origin: [-(conv.padding.top as isize), -(conv.padding.left as isize)],
+        };
+        isa.run(Correlator {
+            correlation,
+            rows: 0..rows,
+            weights: &self.weights,
+            bias: Some(&self.bias),
+            activation,
+            affine: self.affine.as_ref().map(|[scale, shift]| [&scale[..], &shift[..]]),
+            x,
+            y: output,
+        });
+    }
+}
+
+/// The correlations that make the input gradient, and each one's weights `[tap][channel]`.
+fn turned(conv: &Convolution, weights: &[f32]) -> Vec<(Correlation, AlignedBuffer)> {
+    let [_, rows, columns, channels] = conv.output_shape();
+    let padding = [conv.padding.top, conv.padding.left];
+    let mut all = Vec::with_capacity(conv.stride[0] * conv.stride[1]);
+    for remainder in 0..conv.stride[0] * conv.stride[1] {
+        let first = [remainder / conv.stride[1], remainder % conv.stride[1]];
+        // Input i is read by output (i + padding - k) / stride, for the taps k where this is a whole number: of these
+        // `tap` is the least, and from one to the next of them the output moves back by one.
+        let tap: [usize; 2] = std::array::from_fn(|d| (first[d] + padding[d]) % conv.stride[d]);
+        let kernel: [usize; 2] =
+            std::array::from_fn(|d| conv.kernel[d].saturating_sub(tap[d]).div_ceil(conv.stride[d]));
+        let origin = std::array::from_fn(|d| {
+            ((first[d] + padding[d] - tap[d]) / conv.stride[d]) as isize - (kernel[d] as isize - 1)
+        });
+        let mut turned = AlignedBuffer::new(kernel[0] * kernel[1] * channels);
+        for (at, to) in turned.chunks_exact_mut(channels).enumerate() {
+            let [row, column] = [at / kernel[1], at % kernel[1]];
+            let row = tap[0] + conv.stride[0] * (kernel[0] - 1 - row);
+            let column = tap[1] + conv.stride[1] * (kernel[1] - 1 - column);
+            let from = (row * conv.kernel[1] + column) * channels;
+            to.copy_from_slice(&weights[from..from + channels]);
+        }
+        let correlation = Correlation {
+            channels,
+            input: [rows, columns],
+            output: [conv.height, conv.width],
+            kernel,
+            first,
+            step: conv.stride,
+            stride: [1, 1],
+            origin,
+        };
+        all.push((correlation, turned));
+    }
+    all
+}
+
+/// The gradients of a depthwise block.
+pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+    let OutputGradient { block, isa, .. } = outputs;
+    let conv = &block.convolution;
+    let [_, rows, _, channels] = conv.output_shape();
+    let weights = transpose(gradient.weights, channels);
+    let turned = gradient.dx.is_some().then(|| turned(conv, &weights));
+    let dx = gradient.dx.map(MutPointer::new);
+    let with_bias = gradient.db.is_some();
+    let bands = ((2 * conv.image_len() + conv.output_len()) * size_of::<f32>()).div_ceil(BAND_BYTES);
+    let parts = parts(conv);
+    // `[tap][channel]`, then one bias a channel.
+    let sums_len = weights.len() + channels;
+    let mut sums = AlignedBuffer::zeroed(parts * sums_len);
+    let all_sums = MutPointer::new(&mut sums);
+    team::run(parts, |part| {
+        // SAFETY: each part has its own sums.
+        let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(weights.len());
+        let mut scratch = Scratch::default();
+        for image in team::part_of(conv.batch, part, parts) {
+            let of_image = image * conv.image_len()..(image + 1) * conv.image_len();
+            let x = &gradient.x[of_image.clone()];
+            let dz = outputs.dense(image, &mut scratch);
+            if with_bias {
+                add_rows(isa, dz, db);
+            }
+            for band in 0..bands {
+                let rows = team::part_of(rows, band, bands);
+                isa.run(WeightGradient { conv, rows, x, dz, dw: &mut *dw });
+                if let (Some(turned), Some(dx)) = (&turned, dx) {
+                    // SAFETY: each image belongs to one part.
+                    let dx = unsafe { dx.slice(of_image.start, of_image.len()) };
+                    input_gradient(isa, turned, team::part_of(conv.height, band, bands), dz, dx);
+                }
+            }
+        }
+    });
+    let (first, others) = sums.split_at_mut(sums_len);
+    for part in others.chunks_exact(sums_len) {
+        elementwise::accumulate(isa, part, first);
+    }
+    let (dw, db) = first.split_at(weights.len());
+    let taps = weights.len() / channels;
+    for (tap, row) in dw.chunks_exact(channels).enumerate() {
+        for (channel, &dw) in row.iter().enumerate() {
+            gradient.dw[channel * taps + tap] = dw;
+        }
+    }
+    if let Some(to) = gradient.db {
+        to.copy_from_slice(db);
+    }
+}
+
+/// Some rows of an image's input gradient.
+fn input_gradient(
+    isa: Isa,
+    turned: &[(Correlation, AlignedBuffer)],
+    rows: Range<usize>,
+    dz: &[f32],
+    dx: &mut [f32],
+) {
+    for (correlation, weights) in turned {
+        isa.run(Correlator {
+            correlation: *correlation,
+            rows: rows.clone(),
+            weights,
+            bias: None,
+            activation: Activation::Identity,
+            affine: None,
+            x: dz,
+            y: dx,
+        });
+    }
+}
