@@ -26,6 +26,7 @@ mod shape;
 pub mod shorthand;
 mod summary;
 mod tensors;
+mod timings;
 pub mod weights;
 
 pub use burn::tensor::Device;
@@ -38,3 +39,4 @@ pub use predictor::Predictor;
 pub use shape::Shape;
 pub use summary::{Summary, SummaryRow};
 pub use tensors::TensorInfo;
+pub use timings::Timing;

@@ -10,6 +10,7 @@
 
 mod commands;
 mod interrupt;
+mod layer_timings;
 mod progress;
 mod results;
 
@@ -94,7 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Predict(args) => commands::predict::run(args, context),
         Command::Data(command) => commands::data::run(command, context),
         Command::Recipes(args) => commands::recipes::run(args),
-        Command::Summary(args) => commands::summary::run(args),
+        Command::Summary(args) => commands::summary::run(args, context),
         Command::Benchmark(args) => commands::benchmark::run(args, context),
     }
 }

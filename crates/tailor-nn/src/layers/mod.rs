@@ -13,7 +13,7 @@ mod layer_norm;
 mod pool;
 mod residual;
 mod resize;
-mod sequence;
+pub(crate) mod sequence;
 mod squeeze_excite;
 mod tokens;
 
@@ -67,12 +67,30 @@ pub enum Activations {
 }
 
 impl Activations {
-    /// N
-    fn images(&self) -> usize {
+    /// The same values, outside of any graph.
+    pub(crate) fn detach(self) -> Self {
         match self {
-            Activations::Image(x) => x.dims()[0],
-            Activations::Tokens(x) => x.dims()[0],
-            Activations::Features(x) => x.dims()[0],
+            Activations::Image(x) => Activations::Image(x.detach()),
+            Activations::Tokens(x) => Activations::Tokens(x.detach()),
+            Activations::Features(x) => Activations::Features(x.detach()),
+        }
+    }
+
+    /// The same values, whose gradient is wanted.
+    pub(crate) fn require_grad(self) -> Self {
+        match self {
+            Activations::Image(x) => Activations::Image(x.require_grad()),
+            Activations::Tokens(x) => Activations::Tokens(x.require_grad()),
+            Activations::Features(x) => Activations::Features(x.require_grad()),
+        }
+    }
+
+    /// Of all values.
+    pub(crate) fn sum(self) -> Tensor<1> {
+        match self {
+            Activations::Image(x) => x.sum(),
+            Activations::Tokens(x) => x.sum(),
+            Activations::Features(x) => x.sum(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A branch beside its shortcut (He et al. 2016), left out now and then (Huang et al. 2016).
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use tailor_kernels::dropout::Dropout as Mask;
 
 use super::{Activations, BatchNorm, Builder, Layer, Pass, Sequence, activate, sequence};
@@ -36,28 +36,30 @@ impl Residual {
     /// Any shape to the shape in which both branches end.
     pub fn forward(&self, x: Activations, pass: Pass) -> Activations {
         let shortcut = self.shortcut.forward(x.clone(), pass);
-        let factors = self.factors(x.images(), pass);
-        match (self.last_norm(), shortcut) {
-            // Its last batch norm takes in the sum and the activation.
-            (Some((norm, before)), Activations::Image(shortcut)) if factors.is_none() => {
-                let Activations::Image(x) = sequence::forward(before, x, pass) else {
-                    unreachable!("both branches give images")
-                };
-                let [n, h, w, c] = x.dims();
-                let [x, shortcut] = [x, shortcut].map(|image| image.reshape([n * h * w, c]));
-                let y = norm.forward_added(x, Some(shortcut), self.activation, pass);
-                Activations::Image(y.reshape([n, h, w, c]))
+        self.join(sequence::forward(self.before_sum(), x, pass), shortcut, pass)
+    }
+
+    /// The body up to where it meets the shortcut: its last batch norm takes in the sum and the activation.
+    pub(crate) fn before_sum(&self) -> &[Layer] {
+        match self.last_norm() {
+            Some((_, before)) => before,
+            None => &self.body.layers,
+        }
+    }
+
+    /// The sum of the shortcut and of what [`Residual::before_sum`] gives.
+    pub(crate) fn join(&self, body: Activations, shortcut: Activations, pass: Pass) -> Activations {
+        use Activations::{Features, Image, Tokens};
+        match (self.last_norm(), body, shortcut) {
+            (Some((norm, _)), Image(body), Image(shortcut)) => {
+                let [n, h, w, c] = body.dims();
+                let [body, shortcut] = [body, shortcut].map(|image| image.reshape([n * h * w, c]));
+                Image(norm.forward_added(body, Some(shortcut), self.activation, pass).reshape([n, h, w, c]))
             }
-            (_, shortcut) => match (shortcut, self.body.forward(x, pass)) {
-                (Activations::Image(a), Activations::Image(b)) => Activations::Image(self.sum(a, b, factors)),
-                (Activations::Tokens(a), Activations::Tokens(b)) => {
-                    Activations::Tokens(self.sum(a, b, factors))
-                }
-                (Activations::Features(a), Activations::Features(b)) => {
-                    Activations::Features(self.sum(a, b, factors))
-                }
-                _ => unreachable!("a plan's branches end in the same shape"),
-            },
+            (None, Image(body), Image(shortcut)) => Image(self.sum(shortcut, body, pass)),
+            (None, Tokens(body), Tokens(shortcut)) => Tokens(self.sum(shortcut, body, pass)),
+            (None, Features(body), Features(shortcut)) => Features(self.sum(shortcut, body, pass)),
+            _ => unreachable!("a plan's branches end in the same shape"),
         }
     }
 
@@ -84,13 +86,9 @@ impl Residual {
         }
     }
 
-    fn sum<const D: usize>(
-        &self,
-        shortcut: Tensor<D>,
-        body: Tensor<D>,
-        factors: Option<Vec<f32>>,
-    ) -> Tensor<D> {
-        let device: Device = body.device();
+    fn sum<const D: usize>(&self, shortcut: Tensor<D>, body: Tensor<D>, pass: Pass) -> Tensor<D> {
+        let device = body.device();
+        let factors = self.factors(body.dims()[0], pass);
         if on_kernels(&device) && self.activation.kernel().derives_from_output() {
             return add(shortcut, body, factors, self.activation.kernel());
         }
@@ -110,7 +108,7 @@ impl Residual {
 mod tests {
     use super::*;
     use crate::architecture::{Architecture, LayerSpec};
-    use crate::{Network, Shape, host_values};
+    use crate::{Device, Network, Shape, host_values};
 
     #[test]
     fn a_dropped_body_leaves_the_shortcut_and_a_kept_one_is_scaled_up() {

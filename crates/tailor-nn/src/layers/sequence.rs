@@ -38,7 +38,7 @@ impl Sequence {
         forward(&self.layers, input, pass)
     }
 
-    /// The layers grouped into passes, each with the position of its first layer.
+    /// See [`fused`].
     pub(crate) fn fused(&self) -> impl Iterator<Item = (usize, Fused<'_>)> {
         fused(&self.layers)
     }
@@ -53,7 +53,7 @@ impl Sequence {
 }
 
 /// Applies layers one after the other.
-pub(super) fn forward(layers: &[Layer], input: Activations, pass: Pass) -> Activations {
+pub(crate) fn forward(layers: &[Layer], input: Activations, pass: Pass) -> Activations {
     fused(layers).fold(input, |activations, (_, fused)| match (fused, activations) {
         (Fused::Conv { conv, norm: Some(norm), pool }, Activations::Image(x)) => {
             Activations::Image(conv.forward_normalized(x, norm, pool, pass))
@@ -69,7 +69,8 @@ pub(super) fn forward(layers: &[Layer], input: Activations, pass: Pass) -> Activ
     })
 }
 
-fn fused(layers: &[Layer]) -> impl Iterator<Item = (usize, Fused<'_>)> {
+/// Groups layers into passes, each with the position of its first layer.
+pub(crate) fn fused(layers: &[Layer]) -> impl Iterator<Item = (usize, Fused<'_>)> {
     let mut layers = layers.iter().enumerate().peekable();
     std::iter::from_fn(move || {
         let (position, layer) = layers.next()?;

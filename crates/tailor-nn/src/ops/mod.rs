@@ -18,6 +18,7 @@ mod layer_norm;
 mod norm;
 mod norm_block;
 pub(crate) mod optimizer;
+mod pad_shortcut;
 mod pool;
 mod residual;
 
@@ -30,6 +31,7 @@ pub(crate) use dropout::dropout;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use norm::{BatchStatistics, NormOperands, batch_norm};
 pub(crate) use norm_block::norm_block;
+pub(crate) use pad_shortcut::pad_shortcut;
 pub(crate) use pool::{global_average_pool, pool};
 pub(crate) use residual::{add, excite};
 

@@ -12,6 +12,7 @@ use tailor_train::checkpoint::{Partial, Progress};
 use tailor_train::{Observer, Override, Recipe, Run, RunData, RunFolder, Start};
 
 use crate::Context;
+use crate::layer_timings::{self, LayerTiming};
 use crate::progress::say;
 
 /// Measure training and inference: images a second, latency, arithmetic
@@ -20,6 +21,7 @@ use crate::progress::say;
 Examples:
   tailor benchmark                            all built-in recipes
   tailor benchmark cnn-32-64-64 --batch-size 16 --json
+  tailor benchmark resnet-20 --layers         and where the time goes, layer by layer
 
 Training runs through the whole program: reading, augmenting and shuffling real images, forward,
 backward and optimizer. GFLOP/s counts every product of the dense arithmetic, also those that a sparse
@@ -45,6 +47,10 @@ pub struct Args {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<Override>,
 
+    /// Time each layer of a training step as well
+    #[arg(long)]
+    layers: bool,
+
     /// Print one JSON object a recipe
     #[arg(long)]
     json: bool,
@@ -68,6 +74,9 @@ struct Measurement {
     latency_p99_microseconds: f64,
     /// The most that this machine's multiply-adds reach.
     peak_gflops: f64,
+    /// If they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<LayerTiming>>,
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
@@ -113,6 +122,9 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         match args.json {
             true => writeln!(out, "{}", serde_json::to_string(&measured)?)?,
             false => writeln!(out, "{}", row(&measured))?,
+        }
+        if let (false, Some(layers)) = (args.json, &measured.layers) {
+            writeln!(out, "\n{}\n", layer_timings::table(layers, measured.batch_size, peak_gflops))?;
         }
         out.flush()?;
     }
@@ -170,6 +182,10 @@ fn measure(recipe: &Recipe, args: &Args, context: &Context, peak_gflops: f64) ->
         latency_p50_microseconds: 1e6 * latency.p50,
         latency_p99_microseconds: 1e6 * latency.p99,
         peak_gflops,
+        layers: match args.layers {
+            true => Some(layer_timings::measure(recipe, &data, &context.device)?),
+            false => None,
+        },
     })
 }
 

@@ -1,0 +1,158 @@
+//! How long each layer of a network takes, forward and backward.
+
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+
+use crate::Network;
+use crate::architecture::{LayerKind, PlannedLayer};
+use crate::layers::{Activations, Layer, Pass, Residual, sequence};
+
+/// What one pass over the activations takes in a training step: a layer, or several that are computed together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timing {
+    /// Of the layers that the pass consists of: `conv1 + pool1`.
+    pub name: String,
+    /// What they do.
+    pub layer: String,
+    /// Median seconds of the forward pass, for the whole batch.
+    pub forward_seconds: f64,
+    /// Median seconds of the backward pass, for the whole batch: gradients of weights, and of the input where the pass
+    /// is not the first.
+    pub backward_seconds: f64,
+    /// Multiply-adds of a forward pass over one image.
+    pub multiply_adds: usize,
+}
+
+impl Network {
+    /// Times every pass of a training step on a batch of normalized images `[N, H, W, C]`, on a device with automatic
+    /// differentiation. Each is run by itself `repetitions` times, after one that does not count.
+    pub fn timings(&self, images: Tensor<4>, repetitions: usize) -> Vec<Timing> {
+        let mut clock = Clock { repetitions, timings: Vec::new() };
+        clock.sequence(&self.layers.layers, &self.plan, Activations::Image(images));
+        clock.timings
+    }
+}
+
+/// Counts steps of no run: masks are drawn all the same.
+const PASS: Pass = Pass::Training { seed: 0, step: 0 };
+
+struct Clock {
+    repetitions: usize,
+    timings: Vec<Timing>,
+}
+
+impl Clock {
+    /// Times the passes of layers, and gives what comes out.
+    fn sequence(&mut self, layers: &[Layer], plan: &[PlannedLayer], input: Activations) -> Activations {
+        let mut x = input;
+        let starts: Vec<usize> = sequence::fused(layers).map(|(position, _)| position).collect();
+        for (index, &start) in starts.iter().enumerate() {
+            let end = starts.get(index + 1).copied().unwrap_or(layers.len());
+            x = match (&layers[start], &plan[start].kind) {
+                (Layer::Sequence(inner), LayerKind::Sequence(plan)) => self.sequence(&inner.layers, plan, x),
+                (Layer::Residual(inner), LayerKind::Residual { .. }) => self.residual(inner, &plan[start], x),
+                _ => self.pass(&plan[start..end], x, |x| sequence::forward(&layers[start..end], x, PASS)),
+            };
+        }
+        x
+    }
+
+    /// The branches, and then the sum, with the body's last norm where it takes the sum in.
+    fn residual(&mut self, residual: &Residual, planned: &PlannedLayer, x: Activations) -> Activations {
+        let LayerKind::Residual { body, shortcut, activation, drop_rate } = &planned.kind else {
+            unreachable!("a residual layer is planned as one")
+        };
+        let beside = self.sequence(&residual.shortcut.layers, shortcut, x.clone());
+        let before = residual.before_sum();
+        let (body, rest) = body.split_at(before.len());
+        let branch = self.sequence(before, body, x);
+        // Its branches are counted: what is left of it is the sum.
+        let (body, shortcut) = (Vec::new(), Vec::new());
+        let kind = LayerKind::Residual { body, shortcut, activation: *activation, drop_rate: *drop_rate };
+        let sum = PlannedLayer { kind, ..planned.clone() };
+        let names = [rest, &[sum]].concat();
+        self.pass(&names, branch, |branch| residual.join(branch, beside.clone().detach(), PASS))
+    }
+
+    /// Times one pass.
+    fn pass(
+        &mut self,
+        planned: &[PlannedLayer],
+        x: Activations,
+        forward: impl Fn(Activations) -> Activations,
+    ) -> Activations {
+        let x = x.detach();
+        let is_first = self.timings.is_empty();
+        let has_weights = planned.iter().any(|planned| planned.trainable() > 0);
+        let (mut forwards, mut backwards) = (Vec::new(), Vec::new());
+        for repetition in 0..=self.repetitions {
+            let input = if is_first { x.clone() } else { x.clone().require_grad() };
+            let start = Instant::now();
+            let y = forward(input);
+            let forward_seconds = start.elapsed().as_secs_f64();
+            let sum = y.sum();
+            let start = Instant::now();
+            if has_weights || !is_first {
+                drop(sum.backward());
+            }
+            if repetition > 0 {
+                forwards.push(forward_seconds);
+                backwards.push(start.elapsed().as_secs_f64());
+            }
+        }
+        let joined = |part: fn(&PlannedLayer) -> String| {
+            let parts: Vec<String> = planned.iter().map(part).collect();
+            parts.join(" + ")
+        };
+        self.timings.push(Timing {
+            name: joined(|planned| planned.name.clone()),
+            layer: joined(|planned| planned.kind.to_string()),
+            forward_seconds: median(forwards),
+            backward_seconds: median(backwards),
+            multiply_adds: planned.iter().map(PlannedLayer::multiply_adds).sum(),
+        });
+        forward(x)
+    }
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::{Architecture, ConvSpec, LayerSpec, PoolSpec};
+    use crate::{Device, Shape};
+
+    #[test]
+    fn each_pass_is_timed_once_and_all_arithmetic_counted() {
+        let layers = vec![
+            LayerSpec::Conv(ConvSpec::new(4, 3)),
+            LayerSpec::MaxPool(PoolSpec::new(2)),
+            LayerSpec::BasicBlock { filters: 8, stride: 2, shortcut: Default::default(), drop_rate: 0.0 },
+        ];
+        let (device, shape) =
+            (Device::flex().autodiff(), Shape::Image { height: 12, width: 12, channels: 1 });
+        let network = Network::new(&Architecture::new(layers), shape, 3, 1, &device).unwrap();
+        let timings = network.timings(Tensor::ones([5, 12, 12, 1], &device), 2);
+        let names: Vec<&str> = timings.iter().map(|timing| timing.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "conv1 + pool1",
+                "block1.shortcut.conv1 + block1.shortcut.bn1",
+                "block1.conv1 + block1.bn1",
+                "block1.conv2",
+                "block1.bn2 + block1",
+                "flatten",
+                "fc1"
+            ]
+        );
+        assert!(timings.iter().all(|timing| timing.forward_seconds > 0.0 && timing.backward_seconds > 0.0));
+        let counted: usize = timings.iter().map(|timing| timing.multiply_adds).sum();
+        assert_eq!(counted, network.plan.iter().map(PlannedLayer::multiply_adds).sum::<usize>());
+    }
+}

@@ -1,0 +1,79 @@
+//! Where the time of a training step goes, layer by layer.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use tailor_data::batch::{BatchPlan, batches};
+use tailor_nn::{Device, Network, Timing};
+use tailor_train::{Recipe, RunData};
+
+/// A row of the table.
+#[derive(Debug, Serialize)]
+pub struct LayerTiming {
+    name: String,
+    layer: String,
+    forward_seconds: f64,
+    backward_seconds: f64,
+    /// Of the dense arithmetic: forward once, backward twice.
+    gflops: f64,
+}
+
+/// Repetitions of each pass; their median counts.
+const REPETITIONS: usize = 15;
+
+/// Times the passes of a recipe's network on a batch of its own training images.
+pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Result<Vec<LayerTiming>> {
+    let device = device.clone().autodiff();
+    let classes = data.train.classes();
+    let network = Network::new(&recipe.architecture(), data.shape(), classes, recipe.train.seed, &device)?;
+    let plan = BatchPlan::in_order(recipe.train.batch_size);
+    let batch =
+        batches(&data.train, &data.normalization, None, &plan).next().expect("training parts have images");
+    let images = batch.labels.len();
+    let row = |timing: Timing| {
+        let seconds = timing.forward_seconds + timing.backward_seconds;
+        LayerTiming {
+            gflops: 6e-9 * (timing.multiply_adds * images) as f64 / seconds,
+            name: timing.name,
+            layer: timing.layer,
+            forward_seconds: timing.forward_seconds,
+            backward_seconds: timing.backward_seconds,
+        }
+    };
+    Ok(network.timings(network.images(batch.images, &device), REPETITIONS).into_iter().map(row).collect())
+}
+
+/// The rows as text, with each one's share of the whole.
+pub fn table(rows: &[LayerTiming], batch_size: usize, peak_gflops: f64) -> String {
+    let width =
+        |text: fn(&LayerTiming) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
+    let (names, layers) = (width(|row| &row.name), width(|row| &row.layer));
+    let total: f64 = rows.iter().map(|row| row.forward_seconds + row.backward_seconds).sum();
+    let mut table = format!(
+        "{:names$}  {:layers$}  {:>10} {:>11} {:>6} {:>8} {:>6}\n",
+        "name", "layer", "forward ms", "backward ms", "share", "GFLOP/s", "peak"
+    );
+    for row in rows {
+        let share = 100.0 * (row.forward_seconds + row.backward_seconds) / total;
+        let arithmetic = match row.gflops {
+            0.0 => String::new(),
+            gflops => format!("{gflops:>8.0} {:>4.0} %", 100.0 * gflops / peak_gflops),
+        };
+        writeln!(
+            table,
+            "{:names$}  {:layers$}  {:>10.3} {:>11.3} {share:>4.0} % {arithmetic}",
+            row.name,
+            row.layer,
+            1e3 * row.forward_seconds,
+            1e3 * row.backward_seconds
+        )
+        .expect("writing to a string");
+    }
+    write!(
+        table,
+        "{:.3} ms for a batch of {batch_size}, without loading, loss and optimizer; medians of {REPETITIONS} runs of each row by itself",
+        1e3 * total
+    )
+    .expect("writing to a string");
+    table
+}
