@@ -58,7 +58,7 @@ impl Clock {
         x
     }
 
-    /// The branches, and then the sum, with the body's last norm where it takes the sum in.
+    /// The branches, and then the sum, with the body's last layers where they take the sum in.
     fn residual(&mut self, residual: &Residual, planned: &PlannedLayer, x: Activations) -> Activations {
         let LayerKind::Residual { body, shortcut, activation, drop_rate } = &planned.kind else {
             unreachable!("a residual layer is planned as one")
@@ -145,8 +145,7 @@ mod tests {
                 "conv1 + pool1",
                 "block1.shortcut.conv1 + block1.shortcut.bn1",
                 "block1.conv1 + block1.bn1",
-                "block1.conv2",
-                "block1.bn2 + block1",
+                "block1.conv2 + block1.bn2 + block1",
                 "flatten",
                 "fc1"
             ]

@@ -8,7 +8,7 @@ use tailor_kernels::conv::NormBlock;
 use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
 use crate::architecture::{Activation, ConvSpec, Padding};
 use crate::init::Initializer;
-use crate::ops::{BlockSpec, conv_block, norm_block, on_kernels};
+use crate::ops::{BlockSpec, activated_block, conv_block, norm_block, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 use crate::{Result, Shape};
 
@@ -59,8 +59,8 @@ impl Conv {
         }
     }
 
-    /// The convolution, and the batch norm and perhaps pool that follow it. In training that is one operation where our
-    /// kernels compute, the activation stands between the two, and the pool is one that they take.
+    /// The convolution, and the batch norm and perhaps pool that follow it: in training one operation where our kernels
+    /// compute, whichever of the two the activation follows.
     pub fn forward_normalized(
         &self,
         x: Tensor<4>,
@@ -68,33 +68,66 @@ impl Conv {
         pool: Option<&Pool>,
         pass: Pass,
     ) -> Tensor<4> {
-        let device = x.device();
-        let [images, height, width, _] = x.dims();
-        let spec = self.block_spec(height, width, pool.map(Pool::kernel));
-        let block = spec.block(x.dims(), self.weight.dims());
-        let (Some(bias), true) =
-            (&self.bias, self.is_normalized_in_one(norm, &device, pass) && NormBlock::takes(&block))
-        else {
-            let y = norm.forward_image(self.forward(x), pass);
-            return match pool {
-                Some(pool) => pool.forward(y),
-                None => y,
-            };
-        };
-        let operands = norm.operands();
-        let statistics = operands.statistics.clone();
-        let y = norm_block(x, self.weight.val(), bias.val(), spec, operands);
-        let [_, rows, columns, _] = block.convolution.output_shape();
-        norm.record_batch(images * rows * columns, statistics.tensors(&device));
-        y
+        if let (Some(bias), true) = (&self.bias, self.is_normalized_after_activation(&x, norm, pool, pass)) {
+            let ([images, height, width, _], device) = (x.dims(), x.device());
+            let spec = self.block_spec(height, width, pool.map(Pool::kernel));
+            let [_, rows, columns, _] = spec.block(x.dims(), self.weight.dims()).convolution.output_shape();
+            let operands = norm.operands();
+            let statistics = operands.statistics.clone();
+            let y = norm_block(x, self.weight.val(), bias.val(), spec, operands);
+            norm.record_batch(images * rows * columns, statistics.tensors(&device));
+            return y;
+        }
+        let y = self.forward_added(x, norm, None, norm.activation, pass);
+        match pool {
+            Some(pool) => pool.forward(y),
+            None => y,
+        }
     }
 
-    fn is_normalized_in_one(&self, norm: &BatchNorm, device: &burn::tensor::Device, pass: Pass) -> bool {
+    /// `activation(norm(conv(x)) + shortcut)`, in training one operation where our kernels compute and nothing stands
+    /// between convolution and norm. The norm's own activation is not applied.
+    pub(super) fn forward_added(
+        &self,
+        x: Tensor<4>,
+        norm: &BatchNorm,
+        shortcut: Option<Tensor<4>>,
+        activation: Activation,
+        pass: Pass,
+    ) -> Tensor<4> {
+        let ([images, height, width, _], device) = (x.dims(), x.device());
+        let is_bare = self.bias.is_none() && self.activation == Activation::None;
+        if is_bare && matches!(pass, Pass::Training { .. }) && on_kernels(&device) {
+            let mut spec = self.block_spec(height, width, None);
+            spec.activation = activation.kernel();
+            let operands = norm.operands();
+            let statistics = operands.statistics.clone();
+            let y = activated_block(x, self.weight.val(), operands, shortcut, spec);
+            let [_, rows, columns, _] = y.dims();
+            norm.record_batch(images * rows * columns, statistics.tensors(&device));
+            return y;
+        }
+        let convolved = self.forward(x);
+        let [n, h, w, c] = convolved.dims();
+        let rows = |image: Tensor<4>| image.reshape([n * h * w, c]);
+        norm.forward_added(rows(convolved), shortcut.map(rows), activation, pass).reshape([n, h, w, c])
+    }
+
+    fn is_normalized_after_activation(
+        &self,
+        x: &Tensor<4>,
+        norm: &BatchNorm,
+        pool: Option<&Pool>,
+        pass: Pass,
+    ) -> bool {
+        let [_, height, width, _] = x.dims();
+        let spec = self.block_spec(height, width, pool.map(Pool::kernel));
         matches!(pass, Pass::Training { .. })
-            && on_kernels(device)
+            && on_kernels(&x.device())
             && self.activation != Activation::None
-            && self.activation.kernel().derives_from_output()
+            && spec.activation.derives_from_output()
             && norm.activation == Activation::None
+            && NormBlock::takes(&spec.block(x.dims(), self.weight.dims()))
     }
 
     /// An activation whose slope the kernels need the sum for is an operation of its own.

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use tailor_kernels::dropout::Dropout as Mask;
 
-use super::{Activations, BatchNorm, Builder, Layer, Pass, Sequence, activate, sequence};
+use super::{Activations, BatchNorm, Builder, Conv, Layer, Pass, Sequence, activate, sequence};
 use crate::architecture::{Activation, PlannedLayer};
 use crate::ops::{add, on_kernels};
 
@@ -39,10 +39,10 @@ impl Residual {
         self.join(sequence::forward(self.before_sum(), x, pass), shortcut, pass)
     }
 
-    /// The body up to where it meets the shortcut: its last batch norm takes in the sum and the activation.
+    /// The body up to where it meets the shortcut: its last convolution and norm take in the sum and the activation.
     pub(crate) fn before_sum(&self) -> &[Layer] {
-        match self.last_norm() {
-            Some((_, before)) => before,
+        match self.ending() {
+            Some((before, ..)) => before,
             None => &self.body.layers,
         }
     }
@@ -50,11 +50,9 @@ impl Residual {
     /// The sum of the shortcut and of what [`Residual::before_sum`] gives.
     pub(crate) fn join(&self, body: Activations, shortcut: Activations, pass: Pass) -> Activations {
         use Activations::{Features, Image, Tokens};
-        match (self.last_norm(), body, shortcut) {
-            (Some((norm, _)), Image(body), Image(shortcut)) => {
-                let [n, h, w, c] = body.dims();
-                let [body, shortcut] = [body, shortcut].map(|image| image.reshape([n * h * w, c]));
-                Image(norm.forward_added(body, Some(shortcut), self.activation, pass).reshape([n, h, w, c]))
+        match (self.ending(), body, shortcut) {
+            (Some((_, conv, norm)), Image(body), Image(shortcut)) => {
+                Image(conv.forward_added(body, norm, Some(shortcut), self.activation, pass))
             }
             (None, Image(body), Image(shortcut)) => Image(self.sum(shortcut, body, pass)),
             (None, Tokens(body), Tokens(shortcut)) => Tokens(self.sum(shortcut, body, pass)),
@@ -76,11 +74,14 @@ impl Residual {
         }
     }
 
-    /// The batch norm without activation that the body ends in, and what stands before it.
-    fn last_norm(&self) -> Option<(&BatchNorm, &[Layer])> {
-        match self.body.layers.split_last() {
-            Some((Layer::BatchNorm(norm), before)) if norm.activation == Activation::None => {
-                Some((norm, before))
+    /// The convolution and the batch norm without activation that the body ends in, and what stands before them; none
+    /// where images' bodies are scaled, which no norm does.
+    fn ending(&self) -> Option<(&[Layer], &Conv, &BatchNorm)> {
+        match self.body.layers.as_slice() {
+            [before @ .., Layer::Conv(conv), Layer::BatchNorm(norm)]
+                if norm.activation == Activation::None && self.drop_rate == 0.0 =>
+            {
+                Some((before, conv, norm))
             }
             _ => None,
         }

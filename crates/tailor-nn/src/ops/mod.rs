@@ -5,6 +5,7 @@
 //! memory. On any other device the layers build the same function out of Burn's own operations: [`on_kernels`]
 //! tells which it is.
 
+mod activated_block;
 mod activation;
 mod attention;
 pub(crate) mod blend;
@@ -22,6 +23,7 @@ mod pad_shortcut;
 mod pool;
 mod residual;
 
+pub(crate) use activated_block::activated_block;
 pub(crate) use activation::activation;
 pub(crate) use attention::attention;
 pub(crate) use conv_block::{BlockSpec, conv_block};
