@@ -8,6 +8,11 @@
 //! backward  dx [N, In]    rows of dz,   reduction Out, panels of w   transposed
 //!           dw [In, Out]  columns of x, reduction N,   panels of dz  by rows
 //! ```
+//!
+//! In training each thread has some rows of the weights to itself, in all three products and in the optimizer's step: it
+//! multiplies its columns of the inputs with them, for a sum that is added to the other threads' in the end, and
+//! computes their gradient and that of its inputs. So the weights, by far the most of the data, never cross from core
+//! to core, which takes longer than the products where cores do not share a cache.
 
 use std::ops::Range;
 
@@ -16,12 +21,12 @@ use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::panels::Panels;
 use crate::pointer::{ConstPointer, MutPointer};
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel, Simd};
 use crate::team;
 use crate::tile::{Layout, Tiles, Unit};
 
 /// Multiply-adds that are not worth another thread: operands have to cross from core to core.
-const WORTH_SPLITTING: usize = 500_000;
+const WORTH_SPLITTING: usize = 1_000_000;
 
 /// A dense layer over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,14 +68,25 @@ impl Dense {
     /// Packs weights `[In, Out]` and a bias `[Out]`.
     pub fn pack(&self, weights: &[f32], bias: Option<&[f32]>) -> PackedDense {
         self.check(weights, bias);
-        PackedDense(self.panels(Isa::current(), weights, bias, 0..self.outputs))
+        PackedDense(self.panels(Isa::current(), weights, bias))
     }
 
-    /// The panels of some outputs.
-    fn panels(&self, isa: Isa, weights: &[f32], bias: Option<&[f32]>, outputs: Range<usize>) -> Panels {
-        let bias = bias.map(|bias| &bias[outputs.clone()]);
-        let row_start = |input| input * self.outputs + outputs.start;
-        Panels::from_rows(isa, weights, outputs.len(), self.inputs, bias, row_start)
+    /// The panels of some rows of the weights.
+    fn panels(&self, isa: Isa, rows: &[f32], bias: Option<&[f32]>) -> Panels {
+        let inputs = rows.len() / self.outputs.max(1);
+        Panels::from_rows(isa, rows, self.outputs, inputs, bias, |input| input * self.outputs)
+    }
+
+    /// Parts that the rows of the weights are split in.
+    fn parts(&self) -> usize {
+        if self.batch * self.inputs * self.outputs < WORTH_SPLITTING { 1 } else { team::threads() }
+    }
+
+    /// The rows of a part: whole blocks of their transpose's panels.
+    fn rows(&self, isa: Isa, part: usize, parts: usize) -> Range<usize> {
+        let width = 2 * isa.lanes();
+        let blocks = team::part_of(self.inputs.div_ceil(width), part, parts);
+        self.inputs.min(blocks.start * width)..self.inputs.min(blocks.end * width)
     }
 
     fn check(&self, weights: &[f32], bias: Option<&[f32]>) {
@@ -92,9 +108,30 @@ impl Dense {
         self.check(weights, bias);
         assert_eq!(x.len(), batch * inputs, "x is [N, In]");
         assert_eq!(y.len(), batch * outputs, "y is [N, Out]");
-        let isa = Isa::current();
-        let layout = Layout::matrix(batch, inputs, inputs, 1);
-        pack_and_multiply(isa, layout, x, activation, y, |outputs| self.panels(isa, weights, bias, outputs));
+        let (isa, parts) = (Isa::current(), self.parts());
+        if parts == 1 {
+            let panels = self.panels(isa, weights, bias);
+            return product(&panels, Layout::matrix(batch, inputs, inputs, 1), x, activation, y);
+        }
+        let mut sums = AlignedBuffer::new(parts * y.len());
+        let all_sums = MutPointer::new(&mut sums);
+        team::run(parts, |part| {
+            let rows = self.rows(isa, part, parts);
+            let weights = &weights[rows.start * outputs..rows.end * outputs];
+            let panels = self.panels(isa, weights, bias.filter(|_| part == 0));
+            let layout = Layout::matrix(batch, inputs, rows.len(), 1);
+            let product = Product::new(&panels, layout, &x[rows.start..], Activation::Identity);
+            // SAFETY: each part has its own sums.
+            unsafe {
+                product.run(0..batch, 0..panels.blocks(), all_sums.at(part * batch * outputs), outputs)
+            };
+        });
+        let y = MutPointer::new(y);
+        team::split(batch * outputs, |_, range| {
+            // SAFETY: ranges of `y` do not overlap.
+            let y = unsafe { y.slice(range.start, range.len()) };
+            isa.run(SumUp { sums: &sums, len: batch * outputs, first: range.start, activation, y });
+        });
     }
 
     /// The gradients of [`Dense::forward`].
@@ -123,16 +160,27 @@ impl Dense {
             db.fill(0.);
             crate::conv::add_rows(isa, dz, db);
         }
-        let gradients = Panels::from_rows(isa, dz, outputs, batch, None, |row| row * outputs);
-        product(&gradients, Layout::matrix(inputs, 1, batch, inputs), x, Activation::Identity, dw);
-        if let Some(dx) = dx {
-            assert_eq!(dx.len(), x.len(), "dx is as long as x");
-            let layout = Layout::matrix(batch, outputs, outputs, 1);
-            pack_and_multiply(isa, layout, dz, Activation::Identity, dx, |rows| {
+        assert!(dx.as_ref().is_none_or(|dx| dx.len() == x.len()), "dx is as long as x");
+        let (dw, dx) = (MutPointer::new(dw), dx.map(MutPointer::new));
+        let parts = self.parts();
+        team::run(parts, |part| {
+            let rows = self.rows(isa, part, parts);
+            let layout = Layout::matrix(rows.len(), 1, batch, inputs);
+            let gradients = Panels::from_rows(isa, dz, outputs, batch, None, |row| row * outputs);
+            let product = Product::new(&gradients, layout, &x[rows.start..], Activation::Identity);
+            // SAFETY: each part has its own rows of `dw`.
+            unsafe {
+                product.run(0..rows.len(), 0..gradients.blocks(), dw.at(rows.start * outputs), outputs)
+            };
+            if let Some(dx) = dx {
                 let weights = &weights[rows.start * outputs..rows.end * outputs];
-                Panels::from_channels(isa, weights, rows.len(), outputs, None)
-            });
-        }
+                let transposed = Panels::from_channels(isa, weights, rows.len(), outputs, None);
+                let layout = Layout::matrix(batch, outputs, outputs, 1);
+                let product = Product::new(&transposed, layout, dz, Activation::Identity);
+                // SAFETY: each part has its own columns of `dx`.
+                unsafe { product.run(0..batch, 0..transposed.blocks(), dx.at(rows.start), inputs) };
+            }
+        });
     }
 }
 
@@ -141,12 +189,12 @@ impl Dense {
 fn product(panels: &Panels, layout: Layout, a: &[f32], activation: Activation, c: &mut [f32]) {
     let (rows, channels, blocks) = (layout.columns, panels.channels(), panels.blocks());
     assert_eq!(c.len(), rows * channels, "the result is [rows, channels]");
-    let product = Product { layout, a: checked(&layout, a), activation, output_step: channels };
+    let product = Product::new(panels, layout, a, activation);
     let c = MutPointer::new(c);
     let part = |rows: Range<usize>, blocks: Range<usize>| {
         let output = c.at(rows.start * channels);
         // SAFETY: parts are rows or columns of `c`, which has room for all of them, and do not overlap.
-        unsafe { product.run(panels, rows, blocks, output) }
+        unsafe { product.run(rows, blocks, output, channels) }
     };
     if rows * channels * layout.run < WORTH_SPLITTING {
         part(0..rows, 0..blocks)
@@ -157,69 +205,72 @@ fn product(panels: &Panels, layout: Layout, a: &[f32], activation: Activation, c
     }
 }
 
-/// As [`product`], with panels that are used once: `pack` makes those of some channels. Each thread packs what it
-/// multiplies with; what others had packed would have to cross from core to core.
-fn pack_and_multiply(
-    isa: Isa,
-    layout: Layout,
-    a: &[f32],
-    activation: Activation,
-    c: &mut [f32],
-    pack: impl Fn(Range<usize>) -> Panels + Sync,
-) {
-    let rows = layout.columns;
-    let channels = c.len().checked_div(rows).unwrap_or(0);
-    let blocks = channels.div_ceil(2 * isa.lanes());
-    if c.len() * layout.run < WORTH_SPLITTING || blocks < team::threads() {
-        if channels > 0 {
-            product(&pack(0..channels), layout, a, activation, c);
-        }
-        return;
-    }
-    let product = Product { layout, a: checked(&layout, a), activation, output_step: channels };
-    let c = MutPointer::new(c);
-    team::split(blocks, |_, blocks| {
-        let first = blocks.start * 2 * isa.lanes();
-        let panels = pack(first..channels.min(blocks.end * 2 * isa.lanes()));
-        // SAFETY: parts are columns of `c`, which has room for all of them, and do not overlap.
-        unsafe { product.run(&panels, 0..rows, 0..panels.blocks(), c.at(first)) };
-    });
-}
-
-/// The matrix, if it is as large as the layout says.
-fn checked<'a>(layout: &Layout, a: &'a [f32]) -> ConstPointer<'a, f32> {
-    if layout.columns > 0 && layout.run > 0 {
-        let last = (layout.columns - 1) * layout.column_step + (layout.run - 1) * layout.run_step;
-        assert!(last < a.len(), "the matrix is as large as the layout says");
-    }
-    ConstPointer::new(a)
-}
-
+/// `activation(a [rows, reduction] · panels + bias)`
 struct Product<'a> {
+    panels: &'a Panels,
     layout: Layout,
     a: ConstPointer<'a, f32>,
     activation: Activation,
-    output_step: usize,
 }
 
-impl Product<'_> {
-    /// Some rows and blocks of channels; `output` is the first row's channel 0.
+impl<'a> Product<'a> {
+    fn new(panels: &'a Panels, layout: Layout, a: &'a [f32], activation: Activation) -> Self {
+        if layout.columns > 0 && layout.run > 0 {
+            let last = (layout.columns - 1) * layout.column_step + (layout.run - 1) * layout.run_step;
+            assert!(last < a.len(), "the matrix is as large as the layout says");
+        }
+        Self { panels, layout, a: ConstPointer::new(a), activation }
+    }
+
+    /// Some rows and blocks of channels, on this thread; `output` is the first row's channel 0, and rows are
+    /// `output_step` apart.
     ///
     /// # Safety
     /// All of them can be written there, and nobody else accesses them.
-    unsafe fn run(&self, panels: &Panels, rows: Range<usize>, blocks: Range<usize>, output: *mut f32) {
-        panels.isa().run(Tiles {
+    unsafe fn run(&self, rows: Range<usize>, blocks: Range<usize>, output: *mut f32, output_step: usize) {
+        self.panels.isa().run(Tiles {
             layout: self.layout,
             unit: Unit::Pixel,
             input: self.a.at(0),
             first_unit: rows.start,
             units: rows.len(),
-            panels,
+            panels: self.panels,
             blocks,
             activation: self.activation,
             output,
-            output_step: self.output_step,
+            output_step,
             index: std::ptr::null_mut(),
         });
+    }
+}
+
+/// `y[i] = activation(Σ sums[part][first + i])`
+struct SumUp<'a> {
+    /// `[parts, len]`
+    sums: &'a [f32],
+    len: usize,
+    first: usize,
+    activation: Activation,
+    y: &'a mut [f32],
+}
+
+impl Kernel for SumUp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { sums, len, first, activation, y } = self;
+        assert!(first + y.len() <= len && sums.len().is_multiple_of(len));
+        for i in (0..y.len()).step_by(S::LANES) {
+            let live = (y.len() - i).min(S::LANES);
+            // SAFETY: `live` values from `first + i` on lie in each part, and from `i` on in `y`.
+            unsafe {
+                let mut sum = s.load_n(sums.as_ptr().add(first + i), live);
+                for part in (len..sums.len()).step_by(len) {
+                    sum = s.add(sum, s.load_n(sums.as_ptr().add(part + first + i), live));
+                }
+                s.store_n(y.as_mut_ptr().add(i), live, activation.apply(s, sum));
+            }
+        }
     }
 }

@@ -4,17 +4,19 @@
 //! slot 0 ├────────────┤        values, gradient and state of one tensor each
 //! slot 1              ├───┤
 //! slot 2                  ├──────────────┤
-//! part 0 ├───────────────────┤                  each thread takes an equal share of all elements
-//! part 1                     ├───────────┤
+//! part 0 ├──────┤     ├───┤──────┤              each thread takes an equal share of every large tensor; small ones
+//! part 1        ├─────┤           ├──────┤      are the first one's
 //! ```
+//!
+//! The shares are those for which the threads have computed the gradients (see [`crate::dense`]), so that these, and
+//! the weights and their state, stay in the caches of one core.
 
 use crate::pointer::{ConstPointer, MutPointer};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::team;
 
-/// Elements below which one thread is faster: gradients come from the caches of other cores and the new values go
-/// back there, and it takes many elements to make up for that.
-const WORTH_SPLITTING: usize = 256 << 10;
+/// Elements of a tensor that are worth another thread.
+const WORTH_SPLITTING: usize = 16 << 10;
 
 /// An update rule and its constants, apart from the learning rate, which schedules change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,19 +117,18 @@ trait Rule: Copy + Sync {
 
 fn run<R: Rule>(slots: &[Slot], rule: R, states: usize) {
     let isa = Isa::current();
-    let total: usize = slots.iter().map(|slot| slot.len).sum();
-    let part = |range: std::ops::Range<usize>| {
-        let mut start = 0;
+    let is_large = |slot: &Slot| slot.len >= WORTH_SPLITTING;
+    let parts = if slots.iter().any(is_large) { team::threads() } else { 1 };
+    team::run(parts, |part| {
         for slot in slots {
-            let end = start + slot.len;
-            let (from, to) = (range.start.max(start), range.end.min(end));
-            if from < to {
-                isa.run(Update { rule, slot, range: from - start..to - start, states });
-            }
-            start = end;
+            let range = match (is_large(slot), part) {
+                (true, _) => team::part_of(slot.len, part, parts),
+                (false, 0) => 0..slot.len,
+                (false, _) => continue,
+            };
+            isa.run(Update { rule, slot, range, states });
         }
-    };
-    if total < WORTH_SPLITTING { part(0..total) } else { team::split(total, |_, range| part(range)) }
+    });
 }
 
 struct Update<'a, R> {

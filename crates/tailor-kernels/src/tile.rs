@@ -114,6 +114,9 @@ impl Tiles<'_> {
     fn blocks<S: Simd, const PAIRS: bool>(&self, s: S) {
         let reduction = self.layout.kernel_rows * self.layout.run;
         assert_eq!(reduction, self.panels.reduction(), "the panels fit the layout");
+        if self.units == 0 {
+            return;
+        }
         for block in self.blocks.clone() {
             // SAFETY: whoever made `Tiles` vouches for the pointers.
             unsafe {

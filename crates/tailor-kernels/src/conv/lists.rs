@@ -55,13 +55,12 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         let mut worker = Worker::new(&plan, outputs, gradient.x, weights, dw, db, dx, dense.as_ref());
         worker.images(team::part_of(conv.batch, part, parts));
     });
-    let (first, others) = sums.split_at_mut(sums_len);
-    for part in others.chunks_exact(sums_len) {
-        elementwise::accumulate(isa, part, first);
-    }
-    plan.unpack(first, gradient.dw);
+    plan.unpack(&sums, sums_len, gradient.dw);
     if let Some(db) = gradient.db {
-        db.copy_from_slice(&first[plan.weights_len()..]);
+        db.fill(0.);
+        for part in sums.chunks_exact(sums_len) {
+            elementwise::accumulate(isa, &part[plan.weights_len()..], db);
+        }
     }
 }
 

@@ -1,9 +1,16 @@
 //! How the lists' inputs and weights are cut into slices of channels and bands of rows.
 
+use std::ops::Range;
+
 use super::window::Window;
 use super::{Convolution, Padding};
 use crate::buffer::AlignedBuffer;
-use crate::simd::Isa;
+use crate::pointer::MutPointer;
+use crate::simd::{Isa, Kernel, Simd};
+use crate::team;
+
+/// Weights that are worth another thread.
+const WORTH_SPLITTING: usize = 16 << 10;
 
 /// Bytes of a slice that one band may touch: most of a first-level cache of 32 KiB.
 const BAND_BYTES: usize = 26 << 10;
@@ -103,23 +110,28 @@ impl<'a> Plan<'a> {
         self.conv.out_channels * self.slices * self.kernel_len()
     }
 
-    /// Calls `f(start in OHWI, start in the slices, length)` for each run of weights.
-    pub fn for_each_run(&self, mut f: impl FnMut(usize, usize, usize)) {
+    /// The runs of some output channels' weights: start in OHWI, start in the slices, length.
+    fn runs(&self, outputs: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> + use<'_, 'a> {
         let conv = self.conv;
-        let (inputs, outputs) = (conv.group_inputs(), conv.group_outputs());
-        for output in 0..conv.out_channels {
-            let (group, within) = (output / outputs, output % outputs);
-            for slice in 0..self.slices {
-                let kernel = ((group * self.slices + slice) * outputs + within) * self.kernel_len();
-                for row in 0..conv.kernel[0] {
-                    for column in 0..conv.kernel[1] {
-                        let from = ((output * conv.kernel[0] + row) * conv.kernel[1] + column) * inputs;
-                        let to = kernel + row * self.row + column * self.window.channels;
-                        f(from + slice * self.window.channels, to, self.live(slice));
-                    }
-                }
-            }
-        }
+        let [rows, columns] = conv.kernel;
+        let (inputs, of_group) = (conv.group_inputs(), conv.group_outputs());
+        // All of it is one run where slices lie as OHWI does.
+        let whole = self.is_whole().then_some((
+            outputs.start * self.kernel_len(),
+            outputs.start * self.kernel_len(),
+            outputs.len() * self.kernel_len(),
+        ));
+        let outputs = if self.is_whole() { 0..0 } else { outputs };
+        let cut = outputs.flat_map(move |output| {
+            (0..self.slices * rows * columns).map(move |run| {
+                let (slice, row, column) = (run / (rows * columns), run / columns % rows, run % columns);
+                let kernel = (output / of_group * self.slices + slice) * of_group + output % of_group;
+                let from = (output * rows * columns + row * columns + column) * inputs;
+                let to = kernel * self.kernel_len() + row * self.row + column * self.window.channels;
+                (from + slice * self.window.channels, to, self.live(slice))
+            })
+        });
+        whole.into_iter().chain(cut)
     }
 
     /// OHWI to slices, in `room` where they differ; floats that stand for no weight are zero.
@@ -128,16 +140,25 @@ impl<'a> Plan<'a> {
             return weights;
         }
         *room = AlignedBuffer::zeroed(self.weights_len());
-        self.for_each_run(|from, to, len| room[to..to + len].copy_from_slice(&weights[from..from + len]));
+        for (from, to, len) in self.runs(0..self.conv.out_channels) {
+            room[to..to + len].copy_from_slice(&weights[from..from + len]);
+        }
         room
     }
 
-    /// Slices to OHWI.
-    pub fn unpack(&self, packed: &[f32], weights: &mut [f32]) {
-        if self.is_whole() {
-            return weights.copy_from_slice(&packed[..weights.len()]);
-        }
-        self.for_each_run(|to, from, len| weights[to..to + len].copy_from_slice(&packed[from..from + len]));
+    /// From sums in slices, one after the other and each of `sums_len` floats, to the sum of all in OHWI; split over the
+    /// team by output channels, as the optimizer's step is.
+    pub fn unpack(&self, sums: &[f32], sums_len: usize, weights: &mut [f32]) {
+        let channels = self.conv.out_channels;
+        let reduction = weights.len() / channels;
+        let parts = if weights.len() < WORTH_SPLITTING { 1 } else { team::threads().min(channels) };
+        let weights = MutPointer::new(weights);
+        team::run(parts, |part| {
+            let outputs = team::part_of(channels, part, parts);
+            // SAFETY: the weights of each output channel belong to one part.
+            let weights = unsafe { weights.slice(outputs.start * reduction, outputs.len() * reduction) };
+            self.isa.run(Unpack { plan: self, sums, sums_len, outputs, weights });
+        });
     }
 
     /// The slices of one of the images that are copied together: first channel, channels, where the copy begins.
@@ -149,5 +170,41 @@ impl<'a> Plan<'a> {
             let first = slice * width;
             (group * inputs + first, width.min(inputs - first), (copy * images + image) * image_len)
         })
+    }
+}
+
+/// The weights of some output channels, summed up over all `sums`.
+struct Unpack<'a> {
+    plan: &'a Plan<'a>,
+    sums: &'a [f32],
+    sums_len: usize,
+    outputs: Range<usize>,
+    /// Of these output channels.
+    weights: &'a mut [f32],
+}
+
+impl Kernel for Unpack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { plan, sums, sums_len, outputs, weights } = self;
+        let first = outputs.start * (weights.len() / outputs.len().max(1));
+        assert!(sums.len().is_multiple_of(sums_len));
+        for (to, from, len) in plan.runs(outputs) {
+            assert!(from + len <= sums_len);
+            let to = &mut weights[to - first..][..len];
+            for i in (0..len).step_by(S::LANES) {
+                let live = (len - i).min(S::LANES);
+                // SAFETY: `live` floats from `i` on lie in the run, which lies in each of the sums.
+                unsafe {
+                    let mut sum = s.load_n(sums.as_ptr().add(from + i), live);
+                    for part in (sums_len..sums.len()).step_by(sums_len) {
+                        sum = s.add(sum, s.load_n(sums.as_ptr().add(part + from + i), live));
+                    }
+                    s.store_n(to.as_mut_ptr().add(i), live, sum);
+                }
+            }
+        }
     }
 }
