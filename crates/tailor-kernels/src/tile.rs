@@ -230,39 +230,14 @@ impl Tiles<'_> {
                 for v in 0..V {
                     let first = 4 * window;
                     let pixels = [sums[first][v], sums[first + 1][v], sums[first + 2][v], sums[first + 3][v]];
-                    self.window(s, pixels, at + v * S::LANES, live - v * S::LANES);
+                    let index =
+                        if self.index.is_null() { self.index } else { self.index.add(at + v * S::LANES) };
+                    let output = self.output.add(at + v * S::LANES);
+                    store_window(s, pixels, self.activation, output, index, live - v * S::LANES);
                 }
             });
         }
         WINDOWS
-    }
-
-    /// The maximum of a window, and its code, for one vector of channels of which `live` exist.
-    #[inline(always)]
-    unsafe fn window<S: Simd>(&self, s: S, pixels: [S::F; 4], at: usize, live: usize) {
-        // SAFETY: as `block`'s contract; only channels that exist are stored.
-        unsafe {
-            if self.index.is_null() {
-                let (top, bottom) = (s.max(pixels[0], pixels[1]), s.max(pixels[2], pixels[3]));
-                return store(s, self.output.add(at), live, s.max(top, bottom));
-            }
-            let mut maximum = pixels[0];
-            let mut code = s.splat_i(0);
-            for position in 1..4 {
-                let larger = s.gt(pixels[position], maximum);
-                maximum = s.max(maximum, pixels[position]);
-                code = s.select_i(larger, s.splat_i(position as i32), code);
-            }
-            let dead = s.splat_i(i32::from(DEAD));
-            if matches!(self.activation, Activation::Relu | Activation::Relu6) {
-                code = s.select_i(s.gt(maximum, s.splat(0.)), code, dead);
-            }
-            if self.activation == Activation::Relu6 {
-                code = s.select_i(s.gt(s.splat(6.), maximum), code, dead);
-            }
-            store(s, self.output.add(at), live, maximum);
-            s.store_bytes(self.index.add(at), live.min(S::LANES), code);
-        }
     }
 
     /// `scale · activation(bias + Σ input · weight) + shift` for the pixels at `offsets`.
@@ -349,9 +324,51 @@ impl Tiles<'_> {
     }
 }
 
-/// Writes the lanes that are channels: all, or the first `live` of the last block.
+/// Writes the maximum of a 2×2 window and its code (unless `index` is null), for one vector of channels of which `live`
+/// exist.
+///
+/// # Safety
+/// `min(live, LANES)` outputs and codes can be written.
 #[inline(always)]
-unsafe fn store<S: Simd>(s: S, to: *mut f32, live: usize, a: S::F) {
+pub(crate) unsafe fn store_window<S: Simd>(
+    s: S,
+    pixels: [S::F; 4],
+    activation: Activation,
+    output: *mut f32,
+    index: *mut u8,
+    live: usize,
+) {
+    // SAFETY: as this function's contract.
+    unsafe {
+        if index.is_null() {
+            let (top, bottom) = (s.max(pixels[0], pixels[1]), s.max(pixels[2], pixels[3]));
+            return store(s, output, live, s.max(top, bottom));
+        }
+        let mut maximum = pixels[0];
+        let mut code = s.splat_i(0);
+        for position in 1..4 {
+            let larger = s.gt(pixels[position], maximum);
+            maximum = s.max(maximum, pixels[position]);
+            code = s.select_i(larger, s.splat_i(position as i32), code);
+        }
+        let dead = s.splat_i(i32::from(DEAD));
+        if matches!(activation, Activation::Relu | Activation::Relu6) {
+            code = s.select_i(s.gt(maximum, s.splat(0.)), code, dead);
+        }
+        if activation == Activation::Relu6 {
+            code = s.select_i(s.gt(s.splat(6.), maximum), code, dead);
+        }
+        store(s, output, live, maximum);
+        s.store_bytes(index, live.min(S::LANES), code);
+    }
+}
+
+/// Writes the lanes that are channels: all, or the first `live` of the last block.
+///
+/// # Safety
+/// `min(live, LANES)` floats can be written.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(s: S, to: *mut f32, live: usize, a: S::F) {
     // SAFETY: the caller vouches for `min(live, LANES)` floats.
     unsafe { if live >= S::LANES { s.store(to, a) } else { s.store_n(to, live, a) } }
 }

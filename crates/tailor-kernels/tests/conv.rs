@@ -198,6 +198,18 @@ fn the_layers_of_the_reference_systems() {
             reason: "everything is alive: the dense input gradient, padded",
         },
         Case {
+            convolution: Convolution { padding: Padding::all(1), ..conv([2, 13, 11], [35, 41], 3) },
+            activation: Relu,
+            pool: None,
+            reason: "Winograd's tiles beyond the edges",
+        },
+        Case {
+            convolution: conv([1, 28, 28], [40, 33], 3),
+            activation: Relu,
+            pool: max,
+            reason: "more of his tiles than are transformed at a time",
+        },
+        Case {
             convolution: conv([2, 6, 6], [40, 24], 1),
             activation: Relu6,
             pool: None,
@@ -308,5 +320,23 @@ proptest! {
     #[test]
     fn any_shape(block in any_block(), seed: u64) {
         check(&block, seed);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Those that Winograd's algorithm takes, and their input gradients.
+    #[test]
+    fn any_3x3_of_many_channels(
+        size in [1..3usize, 3..9usize, 3..9usize], channels in [32..70usize, 32..70usize],
+        padding in [0..3usize, 0..3, 0..3, 0..3], activation in prop_oneof![Just(Identity), Just(Relu), Just(Relu6)],
+        pooled: bool, seed: u64,
+    ) {
+        let [top, left, bottom, right] = padding;
+        let padding = Padding { top, left, bottom, right };
+        let convolution = Convolution { padding, ..conv(size, channels, 3) };
+        let pool = pooled.then_some(Pool::MAX_2X2);
+        check(&ConvBlock { convolution, activation, pool, precision: Precision::F32 }, seed);
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::window::Window;
+use super::winograd::Transformed;
 use super::{ConvBlock, Convolution, FilterKind, PackedFilter, Padding, Saved};
 use crate::activation::Activation;
 use crate::bf16::Precision;
@@ -35,7 +36,7 @@ pub(super) fn run(
     let panels = filter.panels();
     if conv.is_depthwise() {
         assert!(matches!(filter.kind, FilterKind::Depthwise(_)), "the filter was packed for this block");
-    } else {
+    } else if !matches!(filter.kind, FilterKind::Winograd(_)) {
         assert_eq!(panels.len(), conv.groups, "the filter was packed for this block");
         for panels in panels {
             let taps = conv.kernel[0] * conv.kernel[1];
@@ -43,6 +44,16 @@ pub(super) fn run(
             let shape = (panels.channels(), panels.reduction());
             assert_eq!(shape, (conv.group_outputs(), reduction), "the filter was packed for this block");
         }
+    }
+    if let (Some(unit), FilterKind::Winograd(filter)) = (block.unit(), &filter.kind) {
+        let (y, index) = (MutPointer::new(y), (!index.is_empty()).then(|| MutPointer::new(index)));
+        let (activation, x) = (block.activation, ConstPointer::new(x));
+        let transformed = Transformed { conv, filter, activation, unit, x, y, index };
+        let tiles = conv.batch * transformed.tiles_of_image();
+        if conv.multiply_adds() < WORTH_SPLITTING {
+            return transformed.tiles(0..tiles);
+        }
+        return team::split(tiles, |_, range| transformed.tiles(range));
     }
     if let Some(unit) = block.unit()
         && !panels.is_empty()
@@ -110,6 +121,12 @@ pub(super) fn convolve_images(
             for (input, output) in input.chunks_exact(image_len).zip(outputs) {
                 taps.forward_image(filter.isa, conv, block.activation, input, output);
             }
+        }
+        FilterKind::Winograd(filter) => {
+            let (x, y) = (ConstPointer::new(input), MutPointer::new(output));
+            let (activation, unit) = (block.activation, Unit::Pixel);
+            let transformed = Transformed { conv, filter, activation, unit, x, y, index: None };
+            transformed.tiles(0..images.len() * transformed.tiles_of_image());
         }
         FilterKind::Panels(_) | FilterKind::Groups(_) => {
             let panels = filter.panels();

@@ -3,6 +3,7 @@
 //! ```text
 //!            x [N, H, W, Ci]                              dy [N, Po, Qo, Co]
 //!   forward ─┬─ tiles      (weights in panels)   backward ─┬─ lists      (the general case, sparse)
+//!            ├─ winograd   (3×3 of many channels)        │
 //!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients, pixels
 //!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
 //!            ├─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer's weights)
@@ -26,6 +27,7 @@ mod pointwise;
 mod slices;
 mod turned;
 mod window;
+mod winograd;
 
 pub use activated::{ActivatedBlock, ActivatedGradient, ActivatedSaved};
 pub(crate) use backward::add_rows;
@@ -194,6 +196,7 @@ enum FilterKind {
     /// One set of panels a group.
     Groups(Vec<Panels>),
     Depthwise(depthwise::Taps),
+    Winograd(winograd::Filter),
 }
 
 /// Operands of [`ConvBlock::backward`].
@@ -223,7 +226,7 @@ impl PackedFilter {
         match &self.kind {
             FilterKind::Panels(panels) => std::slice::from_ref(panels),
             FilterKind::Groups(panels) => panels,
-            FilterKind::Depthwise(_) => &[],
+            FilterKind::Depthwise(_) | FilterKind::Winograd(_) => &[],
         }
     }
 }
@@ -254,6 +257,10 @@ impl ConvBlock {
                 isa,
                 kind: FilterKind::Depthwise(depthwise::Taps::pack(conv, weights, bias, affine)),
             };
+        }
+        if self.effective_precision() == Precision::F32 && winograd::pays(conv) {
+            let filter = winograd::Filter::pack(conv, isa, weights, bias, affine);
+            return PackedFilter { isa, kind: FilterKind::Winograd(filter) };
         }
         let (outputs, reduction) = (conv.group_outputs(), conv.reduction());
         let panels = |group: usize| {

@@ -2,6 +2,7 @@
 //! lists where most outputs carry a gradient.
 
 use super::forward::Convolved;
+use super::winograd::{self, Transformed};
 use super::{ConvBlock, Convolution, Padding};
 use crate::activation::Activation;
 use crate::bf16::{FEW_CHANNELS, Precision};
@@ -13,8 +14,9 @@ use crate::tile::Unit;
 /// Images whose outputs are counted to decide.
 const SAMPLED_IMAGES: usize = 4;
 
-/// What lists cost per output, in terms of what this costs per input: with `f32` and with bf16.
-const LISTS_COST: [f32; 2] = [1.35, 2.7];
+/// What lists cost per output, in terms of what this costs per input: as a plain sum of `f32`, and with bf16 or
+/// Winograd's products.
+const LISTS_COST: [f32; 2] = [1.35, 2.5];
 
 /// The reduction runs over output channels here.
 fn turned_precision(block: &ConvBlock) -> Precision {
@@ -24,7 +26,25 @@ fn turned_precision(block: &ConvBlock) -> Precision {
 /// The kernel turned around: the convolution that maps output gradients to input gradients.
 pub(super) struct Turned {
     conv: Convolution,
-    panels: [Panels; 1],
+    filter: TurnedFilter,
+}
+
+enum TurnedFilter {
+    Panels([Panels; 1]),
+    Winograd(winograd::Filter),
+}
+
+/// The geometry of the turned convolution of one image.
+fn turned_convolution(conv: &Convolution) -> Convolution {
+    let [_, height, width, in_channels] = conv.output_shape();
+    let [rows, columns] = conv.kernel;
+    let padding = Padding {
+        top: rows - 1 - conv.padding.top,
+        left: columns - 1 - conv.padding.left,
+        bottom: rows - 1 - conv.padding.bottom,
+        right: columns - 1 - conv.padding.right,
+    };
+    Convolution { batch: 1, height, width, in_channels, out_channels: conv.in_channels, padding, ..*conv }
 }
 
 impl Turned {
@@ -47,24 +67,20 @@ impl Turned {
             _ => 1.,
         };
         let [_, rows, columns, _] = conv.output_shape();
-        let lists = LISTS_COST[usize::from(turned_precision(block) == Precision::Bf16)];
-        lists * alive * (rows * columns) as f32 > (conv.height * conv.width) as f32
+        let halved = turned_precision(block) == Precision::Bf16 || winograd::pays(&turned_convolution(conv));
+        LISTS_COST[usize::from(halved)] * alive * (rows * columns) as f32 > (conv.height * conv.width) as f32
     }
 
     pub fn new(block: &ConvBlock, isa: Isa, weights: &[f32]) -> Self {
         let conv = &block.convolution;
-        let [_, height, width, in_channels] = conv.output_shape();
-        let [rows, columns] = conv.kernel;
+        let turned = turned_convolution(conv);
         let (co, ci) = (conv.out_channels, conv.in_channels);
-        let padding = Padding {
-            top: rows - 1 - conv.padding.top,
-            left: columns - 1 - conv.padding.left,
-            bottom: rows - 1 - conv.padding.bottom,
-            right: columns - 1 - conv.padding.right,
-        };
-        let turned = Convolution { batch: 1, height, width, in_channels, out_channels: ci, padding, ..*conv };
+        if turned_precision(block) == Precision::F32 && winograd::pays(&turned) {
+            let filter = TurnedFilter::Winograd(winograd::Filter::turned(conv, isa, weights));
+            return Self { conv: turned, filter };
+        }
         // Step (row, column, output) of the reduction uses weights[output][last - row][last - column].
-        let taps = rows * columns;
+        let taps = conv.kernel[0] * conv.kernel[1];
         let start = |position: usize, output: usize| (output * taps + taps - 1 - position) * ci;
         let panels = match turned_precision(block) {
             Precision::F32 => {
@@ -78,19 +94,21 @@ impl Turned {
                 })
             }
         };
-        Self { conv: turned, panels: [panels] }
+        Self { conv: turned, filter: TurnedFilter::Panels([panels]) }
     }
 
     pub fn image(&self, dz: &[f32], dx: &mut [f32]) {
-        let convolved = Convolved {
-            conv: &self.conv,
-            activation: Activation::Identity,
-            unit: Unit::Pixel,
-            panels: &self.panels,
-            x: ConstPointer::new(dz),
-            y: MutPointer::new(dx),
-            index: None,
-        };
-        convolved.units(0..convolved.units_of_image());
+        let (conv, activation, unit) = (&self.conv, Activation::Identity, Unit::Pixel);
+        let (x, y) = (ConstPointer::new(dz), MutPointer::new(dx));
+        match &self.filter {
+            TurnedFilter::Panels(panels) => {
+                let convolved = Convolved { conv, activation, unit, panels, x, y, index: None };
+                convolved.units(0..convolved.units_of_image());
+            }
+            TurnedFilter::Winograd(filter) => {
+                let transformed = Transformed { conv, filter, activation, unit, x, y, index: None };
+                transformed.tiles(0..transformed.tiles_of_image());
+            }
+        }
     }
 }

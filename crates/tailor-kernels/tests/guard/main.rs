@@ -48,7 +48,7 @@ fn blocks() -> Vec<ConvBlock> {
         Some(Pool { window: [3, 3], stride: [2, 2], padding: Padding::all(1), ..Pool::MAX_2X2 });
     let one = Padding::default();
     #[rustfmt::skip]
-    let cases: [Case; 19] = [
+    let cases: [Case; 21] = [
         (28, [1, 32],  [3, 3], 1, one,             1,  Relu,     max),
         (28, [1, 33],  [3, 3], 1, one,             1,  Relu,     None),
         (13, [32, 64], [3, 3], 1, one,             1,  Relu,     max),
@@ -67,6 +67,8 @@ fn blocks() -> Vec<ConvBlock> {
         (7,  [75, 75], [4, 4], 3, Padding::all(1), 75, Identity, None),
         (7,  [12, 18], [3, 3], 1, one,             3,  Relu,     max),
         (8,  [96, 33], [3, 3], 1, one,             1,  Relu,     None),
+        (10, [33, 40], [3, 3], 1, Padding::all(1), 1,  Relu,     max),
+        (10, [32, 37], [3, 3], 1, Padding::all(1), 1,  Identity, None),
         (7,  [5, 75],  [3, 3], 1, one,             1,  Relu,     max),
     ];
     let block = |(size, channels, kernel, stride, padding, groups, activation, pool): Case| {
