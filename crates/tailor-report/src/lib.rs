@@ -14,6 +14,9 @@
 //!              └─► reliability ──┼─► svg ──► inline in the page; *.svg
 //!   History ─────► curves (axis)─┘    └──► raster ──► *.png        (plots)
 //!
+//!   StudyReport ─► study_page ──► study_plots (scale) ─────────► report.html of a study
+//!   Rates ───────► rate_plot (scale) ► svg ► raster ───────────► *.svg, *.png
+//!
 //!   Grid ────────► svg ──► raster ──► PNG bytes                    (grid)
 //!
 //!   palette: every color, light and dark, by role      number: counts and percent as people read them
@@ -31,13 +34,23 @@ mod palette;
 mod picture;
 mod plots;
 mod raster;
+mod rate_plot;
 mod reliability;
 mod remarks;
 mod report;
+mod scale;
+mod study;
+mod study_page;
+mod study_plots;
 mod svg;
 
 pub use error::{Error, Result};
 pub use grid::{Captioned, Grid, labeled_grid};
 pub use picture::{Picture, Pictures};
 pub use plots::plots;
+pub use rate_plot::{Rate, rate_plot};
 pub use report::{LayerRow, RunReport, html};
+pub use study::{
+    Confirmation, ConfirmedScores, Fate, GainOverStart, ParameterScale, StudyParameter, StudyReport,
+    StudyTrial, study_html,
+};

@@ -31,7 +31,7 @@ pub fn plots(
     Ok(files)
 }
 
-fn with_margin(drawing: &Drawing) -> Drawing {
+pub(crate) fn with_margin(drawing: &Drawing) -> Drawing {
     const MARGIN: f64 = 16.0;
     let (width, height) = (drawing.width + 2.0 * MARGIN, drawing.height + 2.0 * MARGIN);
     let mut framed = Drawing::new(width, height, drawing.label());

@@ -103,6 +103,25 @@ impl Drawing {
         ));
     }
 
+    /// A circle that says `title` under the pointer.
+    pub fn dot(&mut self, class: &str, center: Point, radius: f64, title: &str) {
+        let (x, y) = short(center);
+        let title = Escaped(title);
+        self.add(format_args!(
+            r#"<circle class="{class}" cx="{x}" cy="{y}" r="{radius}"><title>{title}</title></circle>"#
+        ));
+    }
+
+    /// A line through points, of an opacity of 0 to 1, that says `title` under the pointer.
+    pub fn thread(&mut self, class: &str, points: &[Point], opacity: f64, title: &str) {
+        let points: Vec<_> =
+            points.iter().map(|&point| short(point)).map(|(x, y)| format!("{x},{y}")).collect();
+        let (points, opacity, title) = (points.join(" "), Short(opacity), Escaped(title));
+        self.add(format_args!(
+            r#"<polyline class="{class}" points="{points}" stroke-opacity="{opacity}"><title>{title}</title></polyline>"#
+        ));
+    }
+
     /// A text whose anchor stands at `at`, vertically its baseline.
     pub fn text(&mut self, class: &str, at: Point, anchor: Anchor, text: &str) {
         let (x, y) = short(at);

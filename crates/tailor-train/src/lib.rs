@@ -7,6 +7,8 @@
 //!             schedule  ←─────────────────────────────────────┘  │
 //!             checkpoint ←───────────────────────────────────────┘
 //!
+//!  recipe ──→ learning_rate, batch_size: what to train it with, by measuring a few steps
+//!
 //!  model file ──→ inference ──→ predictions
 //! ```
 //!
@@ -14,11 +16,13 @@
 //! resumed ends in the same bits as one that was not.
 
 pub mod average;
+pub mod batch_size;
 pub mod checkpoint;
 pub mod data;
 mod error;
 pub mod events;
 pub mod inference;
+pub mod learning_rate;
 pub mod model_file;
 pub mod optimizer;
 pub mod recipe;

@@ -21,7 +21,7 @@ use crate::checkpoint::{self, ComputedBy, Identity, Partial, Progress};
 use crate::data::RunData;
 use crate::model_file::{ModelInfo, ValidationMetrics};
 use crate::optimizer::Optimizer;
-use crate::recipe::{Keep, Recipe};
+use crate::recipe::{Keep, Recipe, TrainRecipe};
 use crate::run::{RunFolder, file_error, files};
 use crate::{Error, Result, events, inference};
 
@@ -90,8 +90,44 @@ pub fn train(run: Run, start: Start, observer: &mut dyn Observer) -> Result<Outc
         }
         let (record, kept) = trainer.finish_epoch(&network)?;
         observer.epoch(&record, kept);
+        if !trainer.progress.finished && observer.should_stop() {
+            return Ok(Outcome::Stopped(trainer.progress));
+        }
     }
     Ok(Outcome::Finished(trainer.progress))
+}
+
+/// What a step depends on beside the network and the batch.
+pub(crate) struct Descent<'a> {
+    pub train: &'a TrainRecipe,
+    pub classes: usize,
+    /// With automatic differentiation.
+    pub device: &'a Device,
+}
+
+impl Descent<'_> {
+    /// One step down the loss of a batch: the network after it, the mean loss and the logits `[N, K]` before it. `Err` is the
+    /// loss where it is not finite.
+    pub fn step(
+        &self,
+        network: Network,
+        optimizer: &mut Optimizer,
+        batch: &mut Batch,
+        learning_rate: f64,
+    ) -> std::result::Result<(Network, f64, Vec<f32>), f64> {
+        let Descent { train, classes, device } = *self;
+        let pass = Pass::Training { seed: train.seed, step: optimizer.steps() };
+        let images = network.images(std::mem::take(&mut batch.images), device);
+        let logits = network.forward(images, pass);
+        let targets = smoothed_targets(&batch.labels, classes, train.label_smoothing, device);
+        let loss = cross_entropy(logits.clone(), targets);
+        let mean = f64::from(loss.clone().into_scalar::<f32>());
+        if !mean.is_finite() {
+            return Err(mean);
+        }
+        let network = optimizer.step(network, &loss.backward(), learning_rate);
+        Ok((network, mean, tailor_nn::host_values(logits.inner())))
+    }
 }
 
 struct Trainer<'a> {
@@ -166,30 +202,22 @@ impl<'a> Trainer<'a> {
         Ok((network, true))
     }
 
-    fn train_step(&mut self, network: Network, batch: Batch) -> Result<Network> {
+    fn train_step(&mut self, network: Network, mut batch: Batch) -> Result<Network> {
         let Run { recipe, data, .. } = self.run;
-        let train = &recipe.train;
         let step = self.optimizer.steps();
-        let images = batch.labels.len();
-        let pass = Pass::Training { seed: train.seed, step };
-        let logits = network.forward(network.images(batch.images, &self.device), pass);
-        let targets =
-            smoothed_targets(&batch.labels, data.train.classes(), train.label_smoothing, &self.device);
-        let loss = cross_entropy(logits.clone(), targets);
-        let mean = f64::from(loss.clone().into_scalar::<f32>());
-        if !mean.is_finite() {
-            return Err(self.diverged(mean));
-        }
-        let gradients = loss.backward();
-        let mut network = self.optimizer.step(network, &gradients, self.learning_rate(step));
+        let learning_rate = self.learning_rate(step);
+        let descent = Descent { train: &recipe.train, classes: data.train.classes(), device: &self.device };
+        let stepped = descent.step(network, &mut self.optimizer, &mut batch, learning_rate);
+        let (mut network, mean, logits) = stepped.map_err(|loss| self.diverged(loss))?;
         if let Some(average) = self.average.take() {
             let (average, followed) = average.follow(network, step + 1, self.steps());
             (self.average, network) = (Some(average), followed);
         }
 
+        let images = batch.labels.len();
         let partial = &mut self.progress.partial;
         partial.loss += mean * images as f64;
-        partial.correct += correct(&tailor_nn::host_values(logits.inner()), &batch.labels);
+        partial.correct += correct(&logits, &batch.labels);
         partial.images += images;
         self.progress.steps += 1;
         Ok(network)

@@ -1,7 +1,7 @@
 //! `tailor`: train, judge and use classifiers of clothing images.
 //!
 //! ```text
-//! main ──→ commands::{train, evaluate, predict, data, recipes, summary, benchmark}
+//! main ──→ commands::{train, tune, evaluate, predict, data, recipes, summary, benchmark}
 //!                │         each: its arguments, then what it does with the libraries
 //!                ├── progress   (bars on a terminal, lines elsewhere)
 //!                ├── results    (what is written after an evaluation)
@@ -49,6 +49,7 @@ Examples:
 #[derive(Subcommand)]
 enum Command {
     Train(commands::train::Args),
+    Tune(commands::tune::Args),
     Evaluate(commands::evaluate::Args),
     Predict(commands::predict::Args),
     #[command(subcommand)]
@@ -73,6 +74,8 @@ enum DeviceArg {
 struct Context {
     threads: usize,
     device: Device,
+    /// As it is written after --device.
+    device_name: &'static str,
     quiet: bool,
 }
 
@@ -91,6 +94,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let context = context(&cli)?;
     match cli.command {
         Command::Train(args) => commands::train::run(args, context),
+        Command::Tune(args) => commands::tune::run(args, context),
         Command::Evaluate(args) => commands::evaluate::run(args, context),
         Command::Predict(args) => commands::predict::run(args, context),
         Command::Data(command) => commands::data::run(command, context),
@@ -107,13 +111,13 @@ fn context(cli: &Cli) -> anyhow::Result<Context> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     tailor_kernels::team::set_threads(threads);
     tailor_kernels::Isa::from_environment().map_err(|error| commands::Usage(error.to_string()))?;
-    let device = match cli.device {
-        DeviceArg::Cpu => DeviceName::Cpu,
-        DeviceArg::Wgpu => DeviceName::Wgpu,
-        DeviceArg::Cuda => DeviceName::Cuda,
+    let (device, device_name) = match cli.device {
+        DeviceArg::Cpu => (DeviceName::Cpu, "cpu"),
+        DeviceArg::Wgpu => (DeviceName::Wgpu, "wgpu"),
+        DeviceArg::Cuda => (DeviceName::Cuda, "cuda"),
     };
     let device = device.open().map_err(|error| commands::Usage(error.to_string()))?;
-    Ok(Context { threads, device, quiet: cli.quiet })
+    Ok(Context { threads, device, device_name, quiet: cli.quiet })
 }
 
 /// Whether the error lies in what was asked, not in what became of it.
@@ -132,6 +136,14 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.is::<commands::Usage>()
         || error.downcast_ref().is_some_and(is_asked)
         || matches!(error.downcast_ref(), Some(Architecture { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(
+                tailor_tune::Error::Space { .. }
+                    | tailor_tune::Error::NoStudy(_)
+                    | tailor_tune::Error::OtherStudy { .. }
+            )
+        )
 }
 
 /// Whether the reader of our output has gone, as in `tailor … | head`.

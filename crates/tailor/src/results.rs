@@ -64,6 +64,11 @@ impl<'a> Results<'a> {
         Ok(())
     }
 
+    /// Right answers among all.
+    pub fn accuracy(&self) -> f64 {
+        self.evaluation.accuracy
+    }
+
     /// Prints the tables, and where the page is.
     pub fn print(&self, quiet: bool, page: Option<&Path>) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();

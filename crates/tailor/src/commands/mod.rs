@@ -7,11 +7,17 @@ pub mod predict;
 pub mod recipes;
 pub mod summary;
 pub mod train;
+pub mod tune;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context as _;
-use tailor_train::{Override, Recipe};
+use tailor_data::Source;
+use tailor_train::{Override, Recipe, RunData, batch_size, recipe};
+
+use crate::Context;
+use crate::progress::say;
 
 /// An error in what was asked: exit status 2.
 #[derive(Debug)]
@@ -24,6 +30,88 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// Which recipe, and what of it is replaced.
+#[derive(clap::Args)]
+pub struct RecipeArgs {
+    /// A built-in recipe (see `tailor recipes`) or a file [default: starter]
+    #[arg(value_name = "RECIPE|FILE.toml")]
+    pub recipe: Option<String>,
+
+    /// What to train on: fashion-mnist, mnist, a folder of class folders, IDX files or a CSV file
+    #[arg(long, value_name = "SOURCE")]
+    data: Option<String>,
+
+    /// Passes over the training images
+    #[arg(long, value_name = "N")]
+    epochs: Option<NonZeroUsize>,
+
+    /// Of everything random
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Train on N images only
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+
+    /// Replace a key of the recipe (may be repeated); train.batch-size=auto measures which size is fastest
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<Override>,
+}
+
+impl RecipeArgs {
+    /// Whether anything was given.
+    pub fn is_empty(&self) -> bool {
+        let RecipeArgs { recipe, data, epochs, seed, limit, overrides } = self;
+        let options = [recipe.is_none(), data.is_none(), epochs.is_none(), seed.is_none(), limit.is_none()];
+        options.into_iter().all(|is_missing| is_missing) && overrides.is_empty()
+    }
+
+    /// The recipe with everything replaced, and its data, opened. An automatic batch size is measured and becomes a number.
+    pub fn resolve(&self, context: &Context) -> anyhow::Result<(Recipe, RunData)> {
+        let mut recipe = recipe(self.recipe.as_deref().unwrap_or(recipe::DEFAULT), &[])?;
+        if let Some(source) = &self.data {
+            // Absolute, so that the run can be resumed and evaluated from anywhere.
+            recipe.data.source = match Source::parse(source) {
+                Source::Path(path) => path.canonicalize().unwrap_or(path).display().to_string(),
+                named => named.to_string(),
+            };
+        }
+        recipe.train.epochs = self.epochs.map_or(recipe.train.epochs, NonZeroUsize::get);
+        recipe.train.seed = self.seed.unwrap_or(recipe.train.seed);
+        recipe.data.limit = self.limit.map(NonZeroUsize::get).or(recipe.data.limit);
+        let is_automatic = |set: &&Override| set.key == "train.batch-size" && set.value == "auto";
+        let (automatic, given): (Vec<&Override>, Vec<&Override>) =
+            self.overrides.iter().partition(is_automatic);
+        let given: Vec<Override> = given.into_iter().cloned().collect();
+        let mut recipe = recipe.with_overrides(&given)?;
+        let data = RunData::open(&recipe)?;
+        if !automatic.is_empty() {
+            recipe.train.batch_size = fastest_batch_size(&recipe, &data, context)?;
+        }
+        Ok((recipe, data))
+    }
+}
+
+/// Measures batch sizes and says what was found.
+fn fastest_batch_size(recipe: &Recipe, data: &RunData, context: &Context) -> anyhow::Result<usize> {
+    let sizes = batch_size::measure(recipe, data, &context.device)?;
+    if !context.quiet {
+        for speed in &sizes.speeds {
+            let is_suggested = speed.batch_size == sizes.suggestion;
+            let mark = if is_suggested { "  ← the smallest within 5 % of the fastest" } else { "" };
+            say(format_args!(
+                "batch {:>5}  {:>9.0} images/s{mark}",
+                speed.batch_size, speed.images_per_second
+            ));
+        }
+        if sizes.is_bounded_by_memory {
+            say("note: larger batches would need more than half of the free memory");
+        }
+        say(format_args!("train.batch-size = {}\n", sizes.suggestion));
+    }
+    Ok(sizes.suggestion)
+}
 
 /// The recipe of a built-in name or of a file, with some keys replaced.
 fn recipe(name_or_file: &str, overrides: &[Override]) -> anyhow::Result<Recipe> {

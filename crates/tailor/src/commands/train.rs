@@ -1,15 +1,15 @@
 //! `tailor train`: from a recipe to a run's folder.
 
-use std::num::NonZeroUsize;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tailor_data::Source;
+use tailor_report::{Rate, rate_plot};
 use tailor_train::run::files;
-use tailor_train::{Model, Outcome, Override, Recipe, RunData, RunFolder, Start, recipe};
+use tailor_train::{Model, Outcome, Recipe, RunData, RunFolder, Start, learning_rate};
 
-use super::Usage;
+use super::{RecipeArgs, Usage};
 use crate::progress::{Console, say};
 use crate::results::Results;
 use crate::{Context, interrupt};
@@ -22,34 +22,15 @@ Examples:
   tailor train cnn-32-64-64 --epochs 5 --seed 7
   tailor train cnn-32-64 --data photos/               a folder of class folders
   tailor train mine.toml --set train.lr=3e-4 --set train.optimizer=adamw
-  tailor train --run runs/starter-001 --resume      go on with a run that was stopped
+  tailor train --run runs/starter-001 --resume        go on with a run that was stopped
+  tailor train cnn-32-64 --find-lr                    which learning rate to begin with
+  tailor train cnn-32-64 --set train.batch-size=auto  the fastest batch size on this machine
 
 The run's folder holds recipe.toml, metrics.csv, TensorBoard events, model.safetensors (the best
 epoch on the validation part), last.checkpoint, evaluation.json, predictions.csv, plots and report.html.")]
 pub struct Args {
-    /// A built-in recipe (see `tailor recipes`) or a file [default: starter]
-    #[arg(value_name = "RECIPE|FILE.toml")]
-    recipe: Option<String>,
-
-    /// What to train on: fashion-mnist, mnist, a folder of class folders, IDX files or a CSV file
-    #[arg(long, value_name = "SOURCE")]
-    data: Option<String>,
-
-    /// Passes over the training images
-    #[arg(long, value_name = "N")]
-    epochs: Option<NonZeroUsize>,
-
-    /// Of everything random
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-
-    /// Train on N images only
-    #[arg(long, value_name = "N")]
-    limit: Option<NonZeroUsize>,
-
-    /// Replace a key of the recipe (may be repeated)
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<Override>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
 
     /// The run's folder [default: runs/RECIPE-001, -002, …]
     #[arg(long, value_name = "DIR")]
@@ -58,17 +39,30 @@ pub struct Args {
     /// Go on with the run in the folder given by --run
     #[arg(long, requires = "run", conflicts_with_all = ["recipe", "data", "epochs", "seed", "limit", "overrides"])]
     resume: bool,
+
+    /// Do not train: raise the learning rate step by step, draw the loss against it, and suggest a rate
+    #[arg(long, conflicts_with = "resume")]
+    find_lr: bool,
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     interrupt::listen();
-    let (recipe, start) = match (&args.run, args.resume) {
-        (Some(folder), true) => (recipe_of_run(folder)?, Start::Resume),
-        _ => (recipe_of_arguments(&args)?, Start::Fresh),
-    };
     // Whatever is impossible is refused before a folder is made.
-    let data = RunData::open(&recipe)?;
+    let (recipe, data, start) = match (&args.run, args.resume) {
+        (Some(folder), true) => {
+            let recipe = recipe_of_run(folder)?;
+            let data = RunData::open(&recipe)?;
+            (recipe, data, Start::Resume)
+        }
+        _ => {
+            let (recipe, data) = args.recipe.resolve(&context)?;
+            (recipe, data, Start::Fresh)
+        }
+    };
     recipe.architecture().plan(data.shape(), data.train.classes())?;
+    if args.find_lr {
+        return find_learning_rate(&recipe, &data, args.run.as_deref(), &context);
+    }
     let folder = match (&args.run, start) {
         (Some(path), Start::Resume) => RunFolder::open(path)?,
         (Some(path), Start::Fresh) => RunFolder::create(path)?,
@@ -117,19 +111,46 @@ fn train(
     Ok(ExitCode::SUCCESS)
 }
 
-fn recipe_of_arguments(args: &Args) -> anyhow::Result<Recipe> {
-    let mut recipe = super::recipe(args.recipe.as_deref().unwrap_or(recipe::DEFAULT), &[])?;
-    if let Some(source) = &args.data {
-        // Absolute, so that the run can be resumed and evaluated from anywhere.
-        recipe.data.source = match Source::parse(source) {
-            Source::Path(path) => path.canonicalize().unwrap_or(path).display().to_string(),
-            named => named.to_string(),
-        };
+/// The learning-rate range test, into a folder of its own.
+fn find_learning_rate(
+    recipe: &Recipe,
+    data: &RunData,
+    folder: Option<&Path>,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
+    let test = learning_rate::range_test(recipe, data, &context.device)?;
+    let folder = match folder {
+        Some(path) => RunFolder::create(path)?,
+        None => RunFolder::create_next(Path::new("runs"), &format!("{}-find-lr", recipe.name))?,
+    };
+    let rates: Vec<Rate> = test
+        .points
+        .iter()
+        .map(|point| Rate { rate: point.learning_rate, loss: point.loss, smoothed: point.smoothed })
+        .collect();
+    for (name, bytes) in rate_plot(&rates, test.suggestion)? {
+        folder.write(&name, &bytes)?;
     }
-    recipe.train.epochs = args.epochs.map_or(recipe.train.epochs, NonZeroUsize::get);
-    recipe.train.seed = args.seed.unwrap_or(recipe.train.seed);
-    recipe.data.limit = args.limit.map(NonZeroUsize::get).or(recipe.data.limit);
-    Ok(recipe.with_overrides(&args.overrides)?)
+    let rows = rates.iter().map(|rate| format!("{:e},{},{}\n", rate.rate, rate.loss, rate.smoothed));
+    let csv: String = std::iter::once("learning_rate,loss,smoothed\n".to_string()).chain(rows).collect();
+    folder.write("learning-rate.csv", csv.as_bytes())?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "learning rate  {:e}  (the loss falls fastest; it is lowest at {:.1e})",
+        test.suggestion, test.lowest
+    )?;
+    if !context.quiet {
+        let command = args_of_recipe(recipe);
+        writeln!(out, "picture        {}", folder.file("learning-rate.png").display())?;
+        writeln!(out, "go on with     tailor train {command} --set train.lr={:e}", test.suggestion)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How the recipe is named on the command line.
+fn args_of_recipe(recipe: &Recipe) -> &str {
+    if Recipe::built_in().any(|(name, _)| name == recipe.name) { &recipe.name } else { "FILE.toml" }
 }
 
 fn recipe_of_run(folder: &Path) -> anyhow::Result<Recipe> {
