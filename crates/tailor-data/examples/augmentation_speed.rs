@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use tailor_data::random::image_seed;
+use tailor_data::random::Turn;
 use tailor_data::{Augmentation, OpenOptions, Pipeline, Source, open};
 
 fn main() -> tailor_data::Result<()> {
@@ -29,7 +29,7 @@ fn main() -> tailor_data::Result<()> {
         let mut out = vec![0; train.shape().len()];
         let started = Instant::now();
         for i in 0..train.len() {
-            pipeline.apply(train.image(i), image_seed(1, 0, i), &mut out);
+            pipeline.apply(train.image(i), &Turn { seed: 1, epoch: 0, index: i }, &mut out);
             black_box(&out);
         }
         let images_per_second = train.len() as f64 / started.elapsed().as_secs_f64();

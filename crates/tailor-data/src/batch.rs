@@ -11,10 +11,11 @@ use std::thread::{self, JoinHandle};
 
 use rayon::prelude::*;
 
-use crate::augment::Pipeline;
+use crate::augment::{Mix, Pipeline};
 use crate::dataset::Dataset;
 use crate::normalization::{Normalization, Table};
-use crate::random::{Generator, image_seed};
+use crate::random::{Generator, Turn};
+use crate::sampling::{Place, Sampling};
 
 /// Batches that wait ready. Two hide an uneven pace; more would only cost memory.
 const AHEAD: usize = 2;
@@ -31,8 +32,8 @@ pub struct BatchPlan {
     pub seed: u64,
     /// Counted from 0 or 1, as the caller likes.
     pub epoch: u64,
-    /// Whether the order changes from epoch to epoch, or is that of the data set.
-    pub shuffle: bool,
+    /// Which images come, and in which order.
+    pub sampling: Sampling,
     /// Leaves out a last batch that is not full.
     pub drop_last: bool,
     /// Batches of this epoch that were already had.
@@ -42,22 +43,14 @@ pub struct BatchPlan {
 impl BatchPlan {
     /// Every image once, in the order of the data set: for evaluation.
     pub fn in_order(batch_size: usize) -> BatchPlan {
-        BatchPlan { batch_size, seed: 0, epoch: 0, shuffle: false, drop_last: false, first_batch: 0 }
+        let sampling = Sampling::InOrder;
+        BatchPlan { batch_size, seed: 0, epoch: 0, sampling, drop_last: false, first_batch: 0 }
     }
 
     /// Batches of a whole epoch of `images` images, also those already had.
     pub fn batches_per_epoch(&self, images: usize) -> usize {
         let size = self.batch_size.max(1);
         if self.drop_last { images / size } else { images.div_ceil(size) }
-    }
-
-    /// The positions of all images in the order in which they come.
-    fn order(&self, images: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..images).collect();
-        if self.shuffle {
-            Generator::for_epoch(self.seed, self.epoch).shuffle(&mut order);
-        }
-        order
     }
 }
 
@@ -70,6 +63,9 @@ pub struct Batch {
     pub labels: Vec<u16>,
     /// Positions in the data set, `[N]`.
     pub indices: Vec<usize>,
+    /// What each image was mixed with, if the augmentation mixes: a share `weight` of the target belongs to
+    /// `labels`, the rest to `partner_labels`.
+    pub mix: Option<Mix>,
 }
 
 impl Batch {
@@ -102,7 +98,7 @@ pub fn batches(
         dataset: dataset.clone(),
         table: normalization.table(),
         augment: augment.cloned(),
-        order: plan.order(dataset.len()),
+        order: plan.sampling.epoch(dataset, plan.seed, plan.epoch),
         plan: *plan,
     };
     let numbers = plan.first_batch..plan.batches_per_epoch(dataset.len()).max(plan.first_batch);
@@ -176,7 +172,7 @@ struct Preparer {
     dataset: Dataset,
     table: Table,
     augment: Option<Pipeline>,
-    order: Vec<usize>,
+    order: Vec<Place>,
     plan: BatchPlan,
 }
 
@@ -184,26 +180,33 @@ impl Preparer {
     fn batch(&self, number: usize) -> Batch {
         let size = self.plan.batch_size.max(1);
         let start = number * size;
-        let indices = self.order[start..(start + size).min(self.order.len())].to_vec();
+        let places = &self.order[start..(start + size).min(self.order.len())];
         let pixels = self.dataset.shape().len();
-        let mut images = vec![0.0; indices.len() * pixels];
+        let mut images = vec![0.0; places.len() * pixels];
         images
             .par_chunks_exact_mut(pixels)
-            .zip(&indices)
+            .zip(places)
             .with_min_len((PIXELS_PER_TASK / pixels).max(1))
-            .for_each_init(|| vec![0; pixels], |augmented, (out, &i)| self.image(i, augmented, out));
-        let labels = indices.iter().map(|&i| self.dataset.label(i) as u16).collect();
-        Batch { images, labels, indices }
+            .for_each_init(|| vec![0; pixels], |augmented, (out, place)| self.image(*place, augmented, out));
+        let indices: Vec<usize> = places.iter().map(|place| place.image).collect();
+        let labels: Vec<u16> = indices.iter().map(|&i| self.dataset.label(i) as u16).collect();
+        let mix = self.augment.as_ref().and_then(|pipeline| {
+            let mut generator = Generator::for_batch(self.plan.seed, self.plan.epoch, number);
+            pipeline.mix(&mut images, &labels, &mut generator)
+        });
+        Batch { images, labels, indices, mix }
     }
 
-    fn image(&self, i: usize, augmented: &mut [u8], out: &mut [f32]) {
-        let image = self.dataset.image(i);
+    fn image(&self, Place { image, repeat }: Place, augmented: &mut [u8], out: &mut [f32]) {
+        let pixels = self.dataset.image(image);
         match &self.augment {
             Some(pipeline) => {
-                pipeline.apply(image, image_seed(self.plan.seed, self.plan.epoch, i), augmented);
+                let BatchPlan { seed, epoch, .. } = self.plan;
+                let index = image + repeat * self.dataset.len();
+                pipeline.apply(pixels, &Turn { seed, epoch, index }, augmented);
                 self.table.apply(augmented, out);
             }
-            None => self.table.apply(image, out),
+            None => self.table.apply(pixels, out),
         }
     }
 }
@@ -227,7 +230,7 @@ mod tests {
     }
 
     fn plan() -> BatchPlan {
-        BatchPlan { batch_size: 4, seed: 1, epoch: 0, shuffle: true, drop_last: false, first_batch: 0 }
+        BatchPlan { batch_size: 4, seed: 1, sampling: Sampling::Shuffled, ..BatchPlan::in_order(4) }
     }
 
     fn all(dataset: &Dataset, plan: &BatchPlan) -> Vec<Batch> {
@@ -298,12 +301,50 @@ mod tests {
                 dataset: data.clone(),
                 table: Normalization::unit(1).table(),
                 augment: Some(shift),
-                order: plan.order(data.len()),
+                order: plan.sampling.epoch(&data, plan.seed, plan.epoch),
                 plan,
             };
             pool.install(|| preparer.batch(1))
         };
         assert_eq!(with_threads(1), with_threads(3));
+    }
+
+    #[test]
+    fn a_mixed_batch_says_what_with() {
+        let data = numbered(6);
+        let mixup = Augmentation::Mixup { alpha: 1.0, probability: 1.0 };
+        let mixup = Pipeline::new(&[mixup], data.shape()).unwrap();
+        let batches: Vec<Batch> = batches(&data, &Normalization::unit(1), Some(&mixup), &plan()).collect();
+        for batch in &batches {
+            let Mix { partner_labels, weight } = batch.mix.as_ref().unwrap();
+            for (i, image) in batch.images.chunks(4).enumerate() {
+                let (own, partner) = (f32::from(batch.labels[i]), f32::from(partner_labels[i]));
+                let expected = (weight[i] * own + (1.0 - weight[i]) * partner) / 255.0;
+                assert!(image.iter().all(|value| (value - expected).abs() < 1e-6));
+            }
+        }
+        assert_ne!(batches[0].mix.as_ref().unwrap().weight, batches[1].mix.as_ref().unwrap().weight);
+    }
+
+    #[test]
+    fn a_repeated_image_is_augmented_differently() {
+        let labels = vec![0, 0, 0, 0, 0, 0, 0, 1];
+        let pixels = (0..8).flat_map(|_| [0, 90, 180, 255]).collect();
+        let names = vec!["many".into(), "one".into()];
+        let data = Dataset::new(ImageShape::new(1, 4, 1), pixels, labels, names).unwrap();
+        let plan = BatchPlan { batch_size: 8, sampling: Sampling::Balanced, ..plan() };
+        let batch = all(&data, &plan).remove(0);
+        let mut images: Vec<Vec<u32>> = batch
+            .images
+            .chunks(4)
+            .zip(&batch.indices)
+            .filter(|(_, index)| **index == 7)
+            .map(|(image, _)| image.iter().map(|value| value.to_bits()).collect())
+            .collect();
+        assert_eq!(images.len(), 4);
+        images.sort();
+        images.dedup();
+        assert_eq!(images.len(), 4);
     }
 
     proptest! {

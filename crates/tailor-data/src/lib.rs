@@ -16,7 +16,8 @@
 //!     split ──▶ training part ──▶ normalization
 //!                     │                │
 //!                     ▼                ▼
-//!                   batch ◀── augment (affine, pixels)         random: the same bits, always
+//!           sampling ─▶ batch ◀── augment                      random: the same bits, always
+//!                         └─▶ views, for evaluation
 //! ```
 //!
 //! ```no_run
@@ -50,11 +51,13 @@ pub mod photo;
 pub mod preparation;
 pub mod random;
 mod resample;
+pub mod sampling;
 mod source;
 pub mod split;
 pub mod statistics;
+pub mod views;
 
-pub use augment::{Augmentation, Pipeline};
+pub use augment::{Augmentation, Mix, Pipeline};
 pub use batch::{Batch, BatchPlan, Batches, batches};
 pub use cache::cache_dir;
 pub use dataset::{Dataset, ImageShape, Splits};
@@ -66,5 +69,7 @@ pub use normalization::Normalization;
 pub use official::Sum;
 pub use photo::Photo;
 pub use preparation::Preparation;
+pub use sampling::Sampling;
 pub use source::{Judged, OpenOptions, Source, open, open_judged};
 pub use statistics::Statistics;
+pub use views::{View, Views};

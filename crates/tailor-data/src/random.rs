@@ -10,8 +10,31 @@ use rand_pcg::rand_core::Rng;
 #[derive(Clone, Debug)]
 pub struct Generator(Pcg32);
 
-/// The seed of one image in one epoch, so that what happens to an image depends on nothing else.
-pub fn image_seed(seed: u64, epoch: u64, index: usize) -> u64 {
+/// One image's turn in one epoch, which decides what happens to it: nothing else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Of the whole run.
+    pub seed: u64,
+    /// Counted from 0 or 1, as the caller likes.
+    pub epoch: u64,
+    /// The image's position in its data set; for a repeat within the epoch, so many data sets further.
+    pub index: usize,
+}
+
+impl Turn {
+    /// The stream of this image in this epoch.
+    pub fn generator(&self) -> Generator {
+        Generator::new(image_seed(self.seed, self.epoch, self.index))
+    }
+
+    /// A stream of the image's own that is the same in every epoch.
+    pub fn lasting_generator(&self) -> Generator {
+        Generator::new(scatter(image_seed(self.seed, u64::MAX, self.index)))
+    }
+}
+
+/// The seed of one image in one epoch.
+fn image_seed(seed: u64, epoch: u64, index: usize) -> u64 {
     scatter(scatter(seed ^ scatter(epoch)) ^ index as u64)
 }
 
@@ -32,6 +55,11 @@ impl Generator {
     /// The stream of a seed in one epoch.
     pub fn for_epoch(seed: u64, epoch: u64) -> Self {
         Self::new(image_seed(seed, epoch, usize::MAX))
+    }
+
+    /// The stream of a seed for all images of one batch together.
+    pub fn for_batch(seed: u64, epoch: u64, number: usize) -> Self {
+        Self::new(scatter(image_seed(seed, epoch, usize::MAX - 1 - number)))
     }
 
     /// Uniform in `[0, 1)`, in steps of 2⁻²⁴.

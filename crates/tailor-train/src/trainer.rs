@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tailor_data::Sampling;
 use tailor_data::batch::{Batch, BatchPlan, batches};
 use tailor_eval::{EpochRecord, Evaluation, Predictions};
 use tailor_nn::layers::Pass;
@@ -184,7 +185,7 @@ impl<'a> Trainer<'a> {
             batch_size: recipe.train.batch_size,
             seed: recipe.train.seed,
             epoch: epoch as u64,
-            shuffle: true,
+            sampling: Sampling::Shuffled,
             drop_last: false,
             first_batch: self.progress.steps,
         };

@@ -2,6 +2,7 @@
 //! step by step, and the same logits in the end.
 
 use burn::tensor::Tensor;
+use tailor_data::Sampling;
 use tailor_data::batch::{BatchPlan, batches};
 use tailor_nn::layers::Pass;
 use tailor_nn::loss::{cross_entropy, smoothed_targets};
@@ -21,7 +22,7 @@ fn train(recipe: &Recipe, data: &RunData) -> (Vec<f32>, Vec<f32>) {
     let tensors = network.trainable_tensors();
     let mut optimizer =
         Optimizer::new(settings.optimizer, settings.weight_decay, settings.clip_norm, &tensors, &device);
-    let plan = BatchPlan { batch_size: 24, shuffle: true, ..BatchPlan::in_order(24) };
+    let plan = BatchPlan { batch_size: 24, sampling: Sampling::Shuffled, ..BatchPlan::in_order(24) };
     let mut losses = Vec::new();
     for (step, batch) in batches(&data.train, &data.normalization, None, &plan).take(STEPS).enumerate() {
         let pass = Pass::Training { seed: settings.seed, step: step as u64 };

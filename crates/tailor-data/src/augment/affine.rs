@@ -37,9 +37,7 @@ impl Affine {
     }
 
     /// Left becomes right.
-    pub(super) fn flip() -> Affine {
-        Affine { x: [-1.0, 0.0, 0.0], y: [0.0, 1.0, 0.0] }
-    }
+    pub(super) const FLIP: Affine = Affine { x: [-1.0, 0.0, 0.0], y: [0.0, 1.0, 0.0] };
 
     /// This map first, then `next`.
     pub(super) fn then(&self, next: &Affine) -> Affine {
@@ -201,15 +199,15 @@ mod tests {
     #[test]
     fn a_flip_in_color_keeps_the_channels_in_order() {
         let mut image = [1, 2, 3, 4, 5, 6];
-        warp(&mut image, ImageShape::new(1, 2, 3), &Affine::flip(), &[0; 3], &mut Vec::new());
+        warp(&mut image, ImageShape::new(1, 2, 3), &Affine::FLIP, &[0; 3], &mut Vec::new());
         assert_eq!(image, [4, 5, 6, 1, 2, 3]);
     }
 
     #[test]
     fn maps_compose_in_the_order_of_their_names() {
         // Right by one and then flipped is flipped and then left by one.
-        let one = Affine::translation(1.0, 0.0).then(&Affine::flip());
-        let other = Affine::flip().then(&Affine::translation(-1.0, 0.0));
+        let one = Affine::translation(1.0, 0.0).then(&Affine::FLIP);
+        let other = Affine::FLIP.then(&Affine::translation(-1.0, 0.0));
         assert_eq!(one, other);
         assert_eq!(warped(&[1, 2, 3], 1, 3, one), [2, 1, 0]);
     }
@@ -240,8 +238,8 @@ mod tests {
 
         #[test]
         fn flipping_twice_changes_nothing(image in prop::collection::vec(any::<u8>(), 24)) {
-            let once = warped(&image, 4, 6, Affine::flip());
-            prop_assert_eq!(warped(&once, 4, 6, Affine::flip()), image);
+            let once = warped(&image, 4, 6, Affine::FLIP);
+            prop_assert_eq!(warped(&once, 4, 6, Affine::FLIP), image);
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Augmentations one after the other, on one image at a time.
+//! Augmentations one after the other: on one image at a time, then on the batch.
 
 use super::Augmentation;
 use super::affine::{self, Affine};
+use super::mix::{Mix, Mixing, mix};
 use super::pixels::{self, Rectangle};
 use crate::dataset::ImageShape;
 use crate::error::{Error, Result};
-use crate::random::Generator;
+use crate::random::{Generator, Turn};
 
 /// Checked augmentations for images of one shape.
 ///
@@ -18,6 +19,8 @@ use crate::random::Generator;
 pub struct Pipeline {
     shape: ImageShape,
     stages: Vec<Stage>,
+    /// After all stages, on the batch.
+    mixing: Vec<Mixing>,
 }
 
 /// What is done in one pass over the pixels.
@@ -35,30 +38,34 @@ impl Pipeline {
     pub fn new(augmentations: &[Augmentation], shape: ImageShape) -> Result<Pipeline> {
         shape.check()?;
         let mut stages = Vec::new();
+        let mut mixing = Vec::new();
         for augmentation in augmentations {
             augmentation.check()?;
+            check_fit(augmentation, shape)?;
             let step = augmentation.clone();
-            match augmentation {
+            match *augmentation {
                 Augmentation::Rotate { .. }
                 | Augmentation::Shift { .. }
                 | Augmentation::Zoom { .. }
                 | Augmentation::Shear { .. }
-                | Augmentation::HorizontalFlip { .. } => match stages.last_mut() {
+                | Augmentation::HorizontalFlip { .. }
+                | Augmentation::AlternatingFlip => match stages.last_mut() {
                     Some(Stage::Geometric(steps)) => steps.push(step),
                     _ => stages.push(Stage::Geometric(vec![step])),
                 },
-                &Augmentation::Cutout { size } if size > shape.height.max(shape.width) => {
-                    return Err(Error::Augmentation {
-                        name: augmentation.name(),
-                        problem: format!("size is {size}, larger than the images of {shape}"),
-                    });
-                }
-                Augmentation::Brightness { .. }
+                Augmentation::PadCrop { .. }
+                | Augmentation::Brightness { .. }
                 | Augmentation::RandomErasing { .. }
                 | Augmentation::Cutout { .. } => stages.push(Stage::Pixels(step)),
+                Augmentation::Mixup { alpha, probability } => {
+                    mixing.push(Mixing::Mixup { alpha, probability });
+                }
+                Augmentation::Cutmix { alpha, probability } => {
+                    mixing.push(Mixing::Cutmix { alpha, probability });
+                }
             }
         }
-        Ok(Pipeline { shape, stages })
+        Ok(Pipeline { shape, stages, mixing })
     }
 
     /// The shape of the images.
@@ -66,33 +73,40 @@ impl Pipeline {
         self.shape
     }
 
-    /// Changes one image `[H, W, C]` as `seed` decides; see [`image_seed`](crate::random::image_seed).
+    /// Changes one image `[H, W, C]` in the way that its turn decides. Mixing is left to [`mix`](Self::mix).
     ///
     /// # Panics
     /// If the lengths of `image` and `out` are not that of the shape.
-    pub fn apply(&self, image: &[u8], seed: u64, out: &mut [u8]) {
+    pub fn apply(&self, image: &[u8], turn: &Turn, out: &mut [u8]) {
         assert_eq!(image.len(), self.shape.len(), "an image of {}", self.shape);
         out.copy_from_slice(image);
-        let mut generator = Generator::new(seed);
-        let mut padded = Vec::new();
+        let mut generator = turn.generator();
+        let mut memory = Vec::new();
         for stage in &self.stages {
             match stage {
                 Stage::Geometric(steps) => {
-                    let map = steps
-                        .iter()
-                        .fold(Affine::IDENTITY, |map, step| map.then(&self.geometric(step, &mut generator)));
-                    if map != Affine::IDENTITY {
+                    let map = steps.iter().fold(Affine::IDENTITY, |map, step| {
+                        map.then(&self.geometric(step, turn, &mut generator))
+                    });
+                    if map == Affine::FLIP {
+                        pixels::mirror(out, self.shape);
+                    } else if map != Affine::IDENTITY {
                         let fill = corner_color(out, self.shape);
-                        affine::warp(out, self.shape, &map, &fill[..self.shape.channels], &mut padded);
+                        affine::warp(out, self.shape, &map, &fill[..self.shape.channels], &mut memory);
                     }
                 }
-                Stage::Pixels(step) => self.change_pixels(step, out, &mut generator),
+                Stage::Pixels(step) => self.change_pixels(step, out, &mut generator, &mut memory),
             }
         }
     }
 
+    /// Mixes the images `[N, H, W, C]` of a normalized batch with each other, if the augmentations say so.
+    pub(crate) fn mix(&self, images: &mut [f32], labels: &[u16], generator: &mut Generator) -> Option<Mix> {
+        mix(&self.mixing, images, labels, self.shape, generator)
+    }
+
     /// Draws a geometric step's random numbers.
-    fn geometric(&self, step: &Augmentation, generator: &mut Generator) -> Affine {
+    fn geometric(&self, step: &Augmentation, turn: &Turn, generator: &mut Generator) -> Affine {
         let ImageShape { height, width, .. } = self.shape;
         let mut within = |limit: f32| f64::from(generator.within(limit));
         match *step {
@@ -102,13 +116,28 @@ impl Pipeline {
             }
             Augmentation::Zoom { fraction } => Affine::scaling(1.0 + within(fraction)),
             Augmentation::Shear { degrees } => Affine::shearing(within(degrees)),
-            Augmentation::HorizontalFlip { probability } if generator.chance(probability) => Affine::flip(),
+            Augmentation::HorizontalFlip { probability } if generator.chance(probability) => Affine::FLIP,
+            Augmentation::AlternatingFlip => {
+                let is_first_half = turn.lasting_generator().chance(0.5);
+                if turn.epoch.is_multiple_of(2) == is_first_half { Affine::FLIP } else { Affine::IDENTITY }
+            }
             _ => Affine::IDENTITY,
         }
     }
 
-    fn change_pixels(&self, step: &Augmentation, image: &mut [u8], generator: &mut Generator) {
+    fn change_pixels(
+        &self,
+        step: &Augmentation,
+        image: &mut [u8],
+        generator: &mut Generator,
+        memory: &mut Vec<u8>,
+    ) {
         match *step {
+            Augmentation::PadCrop { pixels, padding } => {
+                let mut within = || generator.below(2 * pixels as u32 + 1) as isize - pixels as isize;
+                let by = [within(), within()];
+                pixels::displace(image, self.shape, by, padding, memory);
+            }
             Augmentation::Brightness { fraction } => {
                 pixels::brighten(image, 1.0 + generator.within(fraction));
             }
@@ -121,12 +150,26 @@ impl Pipeline {
                 }
             }
             Augmentation::Cutout { size } => {
-                let square = Rectangle::square(self.shape, size, generator);
+                let square = Rectangle::around_any(self.shape, [size, size], generator);
                 square.rows(image, self.shape).for_each(|row| row.fill(0));
             }
             _ => {}
         }
     }
+}
+
+/// Whether images of a shape can be changed so.
+fn check_fit(augmentation: &Augmentation, shape: ImageShape) -> Result<()> {
+    let problem = match *augmentation {
+        Augmentation::Cutout { size } if size > shape.height.max(shape.width) => {
+            format!("size is {size}, larger than the images of {shape}")
+        }
+        Augmentation::PadCrop { pixels, .. } if pixels >= shape.height.min(shape.width) => {
+            format!("pixels is {pixels}, not less than the sides of images of {shape}")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Augmentation { name: augmentation.name(), problem })
 }
 
 /// The mean of the two middle ones of the corners' values, per channel.
@@ -145,6 +188,7 @@ fn corner_color(image: &[u8], shape: ImageShape) -> [u8; 3] {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Padding;
     use super::*;
 
     const SHAPE: ImageShape = ImageShape::new(4, 4, 1);
@@ -156,7 +200,8 @@ mod tests {
 
     fn apply(augmentations: &[Augmentation], image: &[u8], seed: u64) -> Vec<u8> {
         let mut out = vec![0; image.len()];
-        Pipeline::new(augmentations, SHAPE).unwrap().apply(image, seed, &mut out);
+        let turn = Turn { seed, epoch: 0, index: 0 };
+        Pipeline::new(augmentations, SHAPE).unwrap().apply(image, &turn, &mut out);
         out
     }
 
@@ -164,6 +209,35 @@ mod tests {
     fn a_certain_flip_mirrors_each_row() {
         let flip = Augmentation::HorizontalFlip { probability: 1.0 };
         assert_eq!(apply(&[flip], &sixteen(), 5), [3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12]);
+    }
+
+    #[test]
+    fn alternating_flips_show_each_image_both_ways_in_two_epochs() {
+        let pipeline = Pipeline::new(&[Augmentation::AlternatingFlip], SHAPE).unwrap();
+        let is_flipped = |epoch, index| {
+            let mut out = [0; 16];
+            pipeline.apply(&sixteen(), &Turn { seed: 3, epoch, index }, &mut out);
+            assert!([0, 3].contains(&out[0]));
+            out[0] == 3
+        };
+        for index in 0..100 {
+            assert_ne!(is_flipped(1, index), is_flipped(2, index));
+            assert_eq!(is_flipped(1, index), is_flipped(7, index));
+        }
+        // 100 of 200 are expected; the standard deviation is 7.
+        assert!((70..130).contains(&(0..200).filter(|&index| is_flipped(0, index)).count()));
+    }
+
+    #[test]
+    fn a_padded_crop_moves_by_whole_pixels_as_far_as_it_may() {
+        let crop = Augmentation::PadCrop { pixels: 1, padding: Padding::Zero };
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            // Pixel 5, in row 1 and column 1, is shown at one of the nine places about it, or moved away.
+            let image = apply(std::slice::from_ref(&crop), &sixteen(), seed);
+            seen.insert(image.iter().position(|&value| value == 5));
+        }
+        assert_eq!(seen, [0, 1, 2, 4, 5, 6, 8, 9, 10].map(Some).into());
     }
 
     #[test]
@@ -218,9 +292,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cutout_larger_than_the_image_is_refused() {
+    fn what_does_not_fit_the_image_is_refused() {
         let error = Pipeline::new(&[Augmentation::Cutout { size: 5 }], SHAPE).unwrap_err();
         assert_eq!(error.to_string(), "augmentation `cutout`: size is 5, larger than the images of 4×4×1");
+        let crop = Augmentation::PadCrop { pixels: 4, padding: Padding::Reflect };
+        let error = Pipeline::new(&[crop], SHAPE).unwrap_err().to_string();
+        assert_eq!(error, "augmentation `pad-crop`: pixels is 4, not less than the sides of images of 4×4×1");
     }
 
     proptest! {

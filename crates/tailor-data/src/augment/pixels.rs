@@ -1,5 +1,6 @@
 //! Changes of pixels in their places.
 
+use super::Padding;
 use crate::dataset::ImageShape;
 use crate::random::Generator;
 
@@ -8,6 +9,58 @@ pub(super) fn brighten(image: &mut [u8], factor: f32) {
     for value in image {
         // `as` saturates.
         *value = (f32::from(*value) * factor + 0.5) as u8;
+    }
+}
+
+/// Moves an image to the right and down by less than its sides; `before` is working memory.
+pub(super) fn displace(
+    image: &mut [u8],
+    shape: ImageShape,
+    [right, down]: [isize; 2],
+    padding: Padding,
+    before: &mut Vec<u8>,
+) {
+    let ImageShape { height, width, channels } = shape;
+    before.clear();
+    before.extend_from_slice(image);
+    // Columns and rows that stay within the image are copied at once.
+    let (first, last) = (right.max(0) as usize, (width as isize + right.min(0)) as usize);
+    for (y, row) in image.chunks_exact_mut(width * channels).enumerate() {
+        let source = match padding {
+            Padding::Zero if !(0..height as isize).contains(&(y as isize - down)) => {
+                row.fill(0);
+                continue;
+            }
+            _ => &before[reflected(y as isize - down, height) * width * channels..][..width * channels],
+        };
+        let start = (first as isize - right) as usize * channels;
+        row[first * channels..last * channels].copy_from_slice(&source[start..][..(last - first) * channels]);
+        for x in (0..first).chain(last..width) {
+            let pixel = &mut row[x * channels..][..channels];
+            match padding {
+                Padding::Zero => pixel.fill(0),
+                Padding::Reflect => {
+                    let x = reflected(x as isize - right, width);
+                    pixel.copy_from_slice(&source[x * channels..][..channels]);
+                }
+            }
+        }
+    }
+}
+
+/// The position that a position less than a length outside of a line shows, reflected about the line's ends.
+fn reflected(position: isize, length: usize) -> usize {
+    let last = length as isize - 1;
+    (last - (last - position.abs()).abs()) as usize
+}
+
+/// Exchanges left and right.
+pub(super) fn mirror(image: &mut [u8], shape: ImageShape) {
+    for row in image.chunks_exact_mut(shape.width * shape.channels) {
+        match shape.channels {
+            1 => row.reverse(),
+            _ => row.as_chunks_mut::<3>().0.reverse(),
+        }
     }
 }
 
@@ -44,25 +97,29 @@ impl Rectangle {
         None
     }
 
-    /// A square about any pixel of the image, without what reaches beyond.
-    pub(super) fn square(shape: ImageShape, size: usize, generator: &mut Generator) -> Rectangle {
-        let mut extent = |side: usize| {
+    /// A rectangle about any pixel of the image, without what reaches beyond.
+    pub(super) fn around_any(
+        shape: ImageShape,
+        [height, width]: [usize; 2],
+        generator: &mut Generator,
+    ) -> Rectangle {
+        let mut extent = |size: usize, side: usize| {
             let center = generator.below(side as u32) as usize;
             let start = center.saturating_sub(size / 2);
             let end = (center + size - size / 2).min(side);
             (start, end - start)
         };
-        let (top, height) = extent(shape.height);
-        let (left, width) = extent(shape.width);
+        let (top, height) = extent(height, shape.height);
+        let (left, width) = extent(width, shape.width);
         Rectangle { top, left, height, width }
     }
 
     /// The pixels within the rectangle, a slice for each row.
-    pub(super) fn rows<'a>(
+    pub(super) fn rows<'a, T>(
         &self,
-        image: &'a mut [u8],
+        image: &'a mut [T],
         shape: ImageShape,
-    ) -> impl Iterator<Item = &'a mut [u8]> {
+    ) -> impl Iterator<Item = &'a mut [T]> {
         let Rectangle { top, left, height, width } = *self;
         let rows = image.chunks_exact_mut(shape.width * shape.channels).skip(top).take(height);
         rows.map(move |row| &mut row[left * shape.channels..][..width * shape.channels])
@@ -84,6 +141,28 @@ mod tests {
     }
 
     #[test]
+    fn a_displaced_image_is_padded_with_black_or_its_reflection() {
+        let shape = ImageShape::new(2, 4, 1);
+        let moved = |by, padding| {
+            let mut image = [1, 2, 3, 4, 5, 6, 7, 8];
+            displace(&mut image, shape, by, padding, &mut Vec::new());
+            image
+        };
+        assert_eq!(moved([1, 0], Padding::Zero), [0, 1, 2, 3, 0, 5, 6, 7]);
+        assert_eq!(moved([-1, 1], Padding::Zero), [0, 0, 0, 0, 2, 3, 4, 0]);
+        assert_eq!(moved([0, 0], Padding::Zero), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(moved([2, 0], Padding::Reflect), [3, 2, 1, 2, 7, 6, 5, 6]);
+        assert_eq!(moved([-3, -1], Padding::Reflect), [8, 7, 6, 5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_mirrored_color_image_keeps_its_channels() {
+        let mut image = [1, 2, 3, 4, 5, 6];
+        mirror(&mut image, ImageShape::new(1, 2, 3));
+        assert_eq!(image, [4, 5, 6, 1, 2, 3]);
+    }
+
+    #[test]
     fn the_rows_of_a_rectangle() {
         let shape = ImageShape::new(3, 3, 1);
         let mut image = [1; 9];
@@ -98,7 +177,7 @@ mod tests {
         let mut generator = Generator::new(1);
         let mut sizes = std::collections::BTreeSet::new();
         for _ in 0..500 {
-            let Rectangle { top, left, height, width } = Rectangle::square(shape, 3, &mut generator);
+            let Rectangle { top, left, height, width } = Rectangle::around_any(shape, [3, 3], &mut generator);
             assert!(top + height <= 4 && left + width <= 6);
             sizes.insert((height, width));
         }

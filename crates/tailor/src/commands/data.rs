@@ -6,8 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use tailor_data::random::image_seed;
-use tailor_data::{Dataset, ImageShape, OpenOptions, Pipeline, Source, Statistics, cache_dir, fetch, open};
+use tailor_data::batch::{BatchPlan, batches};
+use tailor_data::random::Generator;
+use tailor_data::{
+    Dataset, Normalization, OpenOptions, Pipeline, Source, Statistics, cache_dir, fetch, open,
+};
 use tailor_report::{Captioned, Grid, Picture, labeled_grid};
 use tailor_train::recipe;
 use tailor_train::run::replace_file;
@@ -174,7 +177,7 @@ fn preview(args: &PreviewArgs, context: Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A row a class: each image as it is, and beside it what a recipe's augmentation makes of it, twice.
+/// A row a class: each image as it is, and beside it what a recipe's augmentation makes of it in two epochs.
 fn preview_grid(
     images: &Dataset,
     data: &str,
@@ -183,24 +186,28 @@ fn preview_grid(
     args: &PreviewArgs,
 ) -> anyhow::Result<Grid> {
     let chosen = usize::from(args.images);
+    let rows = chosen_by_class(images, chosen, args.seed);
+    // All in one batch, so that classes are mixed with each other where the recipe mixes images.
+    let shown = images.subset(&rows.concat());
+    let [mut originals, mut first, mut second] = [
+        pixels(&shown, None, args.seed, 0)?,
+        pixels(&shown, Some(pipeline), args.seed, 0)?,
+        pixels(&shown, Some(pipeline), args.seed, 1)?,
+    ]
+    .map(Vec::into_iter);
     let mut cells = Vec::new();
-    for class in 0..images.classes() {
-        let of_class: Vec<usize> = (0..images.len()).filter(|&i| images.label(i) == class).collect();
-        let of_class = images.subset(&of_class).limit(chosen, args.seed);
-        for i in 0..chosen {
-            // A class with too few images begins again.
-            let Some(i) = i.checked_rem(of_class.len()) else {
-                let nothing = || cell(vec![255; images.shape().len()], images.shape());
-                cells.extend([nothing()?, nothing()?, nothing()?]);
-                continue;
-            };
-            let original = of_class.image(i);
-            cells.push(cell(original.to_vec(), images.shape())?);
-            for copy in 0..2 {
-                let mut changed = vec![0; original.len()];
-                pipeline.apply(original, image_seed(args.seed, copy, class * chosen + i), &mut changed);
-                cells.push(cell(changed, images.shape())?);
-            }
+    for row in &rows {
+        for _ in row {
+            cells.extend([&mut originals, &mut first, &mut second].map(|pictures| {
+                let picture = pictures.next().expect("a picture of each image");
+                Captioned { picture, caption: String::new() }
+            }));
+        }
+        // A class may be without images.
+        for _ in 3 * row.len()..3 * chosen {
+            let shape = images.shape();
+            let picture = Picture::new(shape.width, shape.height, shape.channels, vec![255; shape.len()])?;
+            cells.push(Captioned { picture, caption: String::new() });
         }
     }
     let labels = ["original", "augmented", "augmented"];
@@ -213,9 +220,34 @@ fn preview_grid(
     })
 }
 
-fn cell(pixels: Vec<u8>, shape: ImageShape) -> anyhow::Result<Captioned> {
-    let picture = Picture::new(shape.width, shape.height, shape.channels, pixels)?;
-    Ok(Captioned { picture, caption: String::new() })
+/// Positions of some images of each class; a class with too few images begins again.
+fn chosen_by_class(images: &Dataset, chosen: usize, seed: u64) -> Vec<Vec<usize>> {
+    let mut generator = Generator::new(seed);
+    let of_class = |class| {
+        let mut positions: Vec<usize> = (0..images.len()).filter(|&i| images.label(i) == class).collect();
+        generator.shuffle(&mut positions);
+        positions.iter().cycle().take(chosen).copied().collect()
+    };
+    (0..images.classes()).map(of_class).collect()
+}
+
+/// The images as training would see them in an epoch.
+fn pixels(
+    images: &Dataset,
+    pipeline: Option<&Pipeline>,
+    seed: u64,
+    epoch: u64,
+) -> anyhow::Result<Vec<Picture>> {
+    let shape = pipeline.map_or(images.shape(), Pipeline::shape);
+    let plan = BatchPlan { seed, epoch, ..BatchPlan::in_order(images.len()) };
+    let mut pictures = Vec::with_capacity(images.len());
+    for batch in batches(images, &Normalization::unit(shape.channels), pipeline, &plan) {
+        for image in batch.images.chunks_exact(shape.len()) {
+            let pixels = image.iter().map(|value| (value * 255.0).round() as u8).collect();
+            pictures.push(Picture::new(shape.width, shape.height, shape.channels, pixels)?);
+        }
+    }
+    Ok(pictures)
 }
 
 fn fetch_source(args: &FetchArgs, context: Context) -> anyhow::Result<()> {
