@@ -57,7 +57,7 @@ impl BatchPlan {
 /// Images ready for a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Normalized, `[N, H, W, C]`.
+    /// Normalized, `[N, H, W, C]`, of the shape that the augmentation makes.
     pub images: Vec<f32>,
     /// `[N]`
     pub labels: Vec<u16>,
@@ -93,7 +93,10 @@ pub fn batches(
 ) -> Batches {
     let shape = dataset.shape();
     assert!(normalization.fits(shape.channels), "a normalization for {} channels", shape.channels);
-    assert!(augment.is_none_or(|pipeline| pipeline.shape() == shape), "a pipeline for images of {shape}");
+    assert!(
+        augment.is_none_or(|pipeline| pipeline.stored_shape() == shape),
+        "a pipeline for images of {shape}"
+    );
     let preparer = Preparer {
         dataset: dataset.clone(),
         table: normalization.table(),
@@ -181,7 +184,7 @@ impl Preparer {
         let size = self.plan.batch_size.max(1);
         let start = number * size;
         let places = &self.order[start..(start + size).min(self.order.len())];
-        let pixels = self.dataset.shape().len();
+        let pixels = self.augment.as_ref().map_or(self.dataset.shape(), Pipeline::shape).len();
         let mut images = vec![0.0; places.len() * pixels];
         images
             .par_chunks_exact_mut(pixels)

@@ -3,15 +3,25 @@
 //! ```text
 //! [[augmentation]]                 Augmentation ──check──▶ Pipeline ──apply(image, seed)──▶ image
 //! type = "rotate"
-//! degrees = 10                     geometric steps in a row become one affine map (affine), which is
-//!                                  resampled once; the others change pixels in place (pixels); mixup and
-//!                                  cutmix wait for the normalized batch (mix)
+//! degrees = 10
+//!
+//!   moved, turned, bent, cropped    geometry: steps in a row are resampled once (warp, upright)
+//!                                     ◀─ projective, elastic
+//!   darker, other colors, noisy …   color, noise, pixels, rand_augment: in place
+//!   mixup, cutmix                   mix: on the normalized batch
 //! ```
 
-mod affine;
+mod color;
+mod elastic;
+mod geometry;
 mod mix;
+mod noise;
 mod pipeline;
 mod pixels;
+mod projective;
+mod rand_augment;
+mod upright;
+mod warp;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +53,43 @@ pub enum Augmentation {
         /// 0 to 80.
         degrees: f32,
     },
+    /// Shows the image from another side: each corner moves towards the center, on its own, by up to
+    /// `distortion` of the way to it in each direction (torchvision's `RandomPerspective`).
+    Perspective {
+        /// 0 to 0.9, by default 0.5.
+        #[serde(default = "half")]
+        distortion: f32,
+        /// How often: 0 to 1, by default 0.5.
+        #[serde(default = "half")]
+        probability: f32,
+    },
+    /// Displaces each point on its own, but neighbors alike: noise in ±1 for each pixel and direction, blurred
+    /// by a Gaussian (Simard et al. 2003, "Best Practices for Convolutional Neural Networks Applied to Visual
+    /// Document Analysis", with the paper's settings by default). Points move by a deviation of
+    /// 0.163 × amplitude / smoothness pixels, 1.4 by default.
+    Elastic {
+        /// What the blurred noise is multiplied by, in pixels: 0 to 1000, by default 34.
+        #[serde(default = "elastic_amplitude")]
+        amplitude: f32,
+        /// The Gaussian's deviation in pixels: 1 to 100, by default 4.
+        #[serde(default = "elastic_smoothness")]
+        smoothness: f32,
+    },
+    /// Enlarges a random part of the image to the whole (Szegedy et al. 2015, "Going Deeper with Convolutions",
+    /// section 6; torchvision's `RandomResizedCrop`, with its settings by default). Where images are stored
+    /// larger than the network takes them it crops from those, without loss, if no other changes come before
+    /// it than geometric ones.
+    RandomResizedCrop {
+        /// The smallest part of the image's area: above 0 to 1, by default 0.08.
+        #[serde(default = "smallest_crop")]
+        min_area: f32,
+        /// The largest part, by default 1.
+        #[serde(default = "always")]
+        max_area: f32,
+        /// The smallest ratio of width to height, by default 3/4; the largest is its inverse.
+        #[serde(default = "smallest_crop_aspect")]
+        min_aspect: f32,
+    },
     /// Exchanges left and right.
     HorizontalFlip {
         /// How often: 0 to 1, by default 0.5.
@@ -66,6 +113,54 @@ pub enum Augmentation {
     Brightness {
         /// 0 to 1.
         fraction: f32,
+    },
+    /// Multiplies all pixels' distance from the image's mean by a factor within 1 ± `fraction`.
+    Contrast {
+        /// 0 to 1.
+        fraction: f32,
+    },
+    /// Multiplies all colors' distance from gray by a factor within 1 ± `fraction`. For color images only.
+    Saturation {
+        /// 0 to 1.
+        fraction: f32,
+    },
+    /// Turns all hues by up to ± `fraction` of the circle of colors. For color images only.
+    Hue {
+        /// 0 to 0.5.
+        fraction: f32,
+    },
+    /// Brightness, contrast, saturation and hue, each within its own limit, in random order (torchvision's
+    /// `ColorJitter`). Those left out are 0; saturation and hue are for color images only.
+    ColorJitter {
+        /// As `fraction` of `brightness`.
+        #[serde(default)]
+        brightness: f32,
+        /// As `fraction` of `contrast`.
+        #[serde(default)]
+        contrast: f32,
+        /// As `fraction` of `saturation`.
+        #[serde(default)]
+        saturation: f32,
+        /// As `fraction` of `hue`.
+        #[serde(default)]
+        hue: f32,
+    },
+    /// Adds normally distributed noise to each value.
+    GaussianNoise {
+        /// Its standard deviation, where black is 0 and white is 1: 0 to 1.
+        deviation: f32,
+    },
+    /// A few operations of fourteen, drawn anew for each image (Cubuk et al. 2020, "RandAugment: Practical
+    /// Automated Data Augmentation with a Reduced Search Space"): none, shear and movement in two directions
+    /// each, turn, brightness, contrast, sharpness, fewer bits, negated highlights, stretched contrast and, for
+    /// color images, equalized histogram and saturation.
+    RandAugment {
+        /// How many: 1 to 14, by default 2.
+        #[serde(default = "operations")]
+        operations: usize,
+        /// How strong: 0 to 30, where 30 is as strong as torchvision's strongest; by default 9.
+        #[serde(default = "magnitude")]
+        magnitude: f32,
     },
     /// Fills a random rectangle with noise (Zhong et al. 2020, "Random Erasing Data Augmentation", the variant
     /// with random values and the paper's settings by default).
@@ -130,6 +225,30 @@ fn always() -> f32 {
     1.0
 }
 
+fn elastic_amplitude() -> f32 {
+    34.0
+}
+
+fn elastic_smoothness() -> f32 {
+    4.0
+}
+
+fn smallest_crop() -> f32 {
+    0.08
+}
+
+fn smallest_crop_aspect() -> f32 {
+    0.75
+}
+
+fn operations() -> usize {
+    2
+}
+
+fn magnitude() -> f32 {
+    9.0
+}
+
 fn mixup_alpha() -> f32 {
     0.2
 }
@@ -162,10 +281,19 @@ impl Augmentation {
             Augmentation::Shift { .. } => "shift",
             Augmentation::Zoom { .. } => "zoom",
             Augmentation::Shear { .. } => "shear",
+            Augmentation::Perspective { .. } => "perspective",
+            Augmentation::Elastic { .. } => "elastic",
+            Augmentation::RandomResizedCrop { .. } => "random-resized-crop",
             Augmentation::HorizontalFlip { .. } => "horizontal-flip",
             Augmentation::AlternatingFlip => "alternating-flip",
             Augmentation::PadCrop { .. } => "pad-crop",
             Augmentation::Brightness { .. } => "brightness",
+            Augmentation::Contrast { .. } => "contrast",
+            Augmentation::Saturation { .. } => "saturation",
+            Augmentation::Hue { .. } => "hue",
+            Augmentation::ColorJitter { .. } => "color-jitter",
+            Augmentation::GaussianNoise { .. } => "gaussian-noise",
+            Augmentation::RandAugment { .. } => "rand-augment",
             Augmentation::RandomErasing { .. } => "random-erasing",
             Augmentation::Cutout { .. } => "cutout",
             Augmentation::Mixup { .. } => "mixup",
@@ -185,7 +313,38 @@ impl Augmentation {
             Augmentation::Shear { degrees } => self.within("degrees", degrees, 0.0, 80.0),
             Augmentation::HorizontalFlip { probability } => self.within("probability", probability, 0.0, 1.0),
             Augmentation::AlternatingFlip | Augmentation::PadCrop { .. } => Ok(()),
-            Augmentation::Brightness { fraction } => self.within("fraction", fraction, 0.0, 1.0),
+            Augmentation::Perspective { distortion, probability } => {
+                self.within("distortion", distortion, 0.0, 0.9)?;
+                self.within("probability", probability, 0.0, 1.0)
+            }
+            Augmentation::Elastic { amplitude, smoothness } => {
+                self.within("amplitude", amplitude, 0.0, 1000.0)?;
+                self.within("smoothness", smoothness, 1.0, 100.0)
+            }
+            Augmentation::RandomResizedCrop { min_area, max_area, min_aspect } => {
+                self.within("max-area", max_area, 0.0, 1.0)?;
+                self.within("min-area", min_area, 0.001, max_area)?;
+                self.within("min-aspect", min_aspect, 0.01, 1.0)
+            }
+            Augmentation::Brightness { fraction }
+            | Augmentation::Contrast { fraction }
+            | Augmentation::Saturation { fraction } => self.within("fraction", fraction, 0.0, 1.0),
+            Augmentation::Hue { fraction } => self.within("fraction", fraction, 0.0, 0.5),
+            Augmentation::ColorJitter { brightness, contrast, saturation, hue } => {
+                self.within("brightness", brightness, 0.0, 1.0)?;
+                self.within("contrast", contrast, 0.0, 1.0)?;
+                self.within("saturation", saturation, 0.0, 1.0)?;
+                self.within("hue", hue, 0.0, 0.5)
+            }
+            Augmentation::GaussianNoise { deviation } => self.within("deviation", deviation, 0.0, 1.0),
+            Augmentation::RandAugment { operations, magnitude } => {
+                if !(1..=14).contains(&operations) {
+                    return Err(
+                        self.impossible(format!("operations is {operations}; it must be from 1 to 14"))
+                    );
+                }
+                self.within("magnitude", magnitude, 0.0, rand_augment::STRONGEST)
+            }
             Augmentation::RandomErasing { probability, min_area, max_area, min_aspect } => {
                 self.within("probability", probability, 0.0, 1.0)?;
                 self.within("max-area", max_area, 0.0, 1.0)?;
@@ -271,6 +430,23 @@ mod tests {
                 "min-area is 0.5; it must be from 0 to 0.4",
             ),
             Case(Augmentation::Cutout { size: 0 }, "`cutout`: size is 0"),
+            Case(Augmentation::Perspective { distortion: 1.0, probability: 0.5 }, "distortion is 1"),
+            Case(Augmentation::Elastic { amplitude: 34.0, smoothness: 0.5 }, "smoothness is 0.5"),
+            Case(
+                Augmentation::RandomResizedCrop { min_area: 0.0, max_area: 1.0, min_aspect: 0.75 },
+                "`random-resized-crop`: min-area is 0; it must be from 0.001 to 1",
+            ),
+            Case(Augmentation::Hue { fraction: 0.6 }, "`hue`: fraction is 0.6; it must be from 0 to 0.5"),
+            Case(
+                Augmentation::ColorJitter { brightness: 0.2, contrast: 0.2, saturation: 3.0, hue: 0.0 },
+                "`color-jitter`: saturation is 3",
+            ),
+            Case(Augmentation::GaussianNoise { deviation: -0.1 }, "`gaussian-noise`: deviation is -0.1"),
+            Case(
+                Augmentation::RandAugment { operations: 0, magnitude: 9.0 },
+                "`rand-augment`: operations is 0; it must be from 1 to 14",
+            ),
+            Case(Augmentation::RandAugment { operations: 2, magnitude: 31.0 }, "magnitude is 31"),
             Case(
                 Augmentation::Mixup { alpha: 0.0, probability: 1.0 },
                 "`mixup`: alpha is 0; it must be from 0.01 to 5",

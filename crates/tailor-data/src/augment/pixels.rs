@@ -4,25 +4,10 @@ use super::Padding;
 use crate::dataset::ImageShape;
 use crate::random::Generator;
 
-/// Multiplies every pixel; what leaves the range stays at its end.
-pub(super) fn brighten(image: &mut [u8], factor: f32) {
-    for value in image {
-        // `as` saturates.
-        *value = (f32::from(*value) * factor + 0.5) as u8;
-    }
-}
-
-/// Moves an image to the right and down by less than its sides; `before` is working memory.
-pub(super) fn displace(
-    image: &mut [u8],
-    shape: ImageShape,
-    [right, down]: [isize; 2],
-    padding: Padding,
-    before: &mut Vec<u8>,
-) {
+/// Moves an image to the right and down by less than its sides.
+pub(super) fn displace(image: &mut [u8], shape: ImageShape, [right, down]: [isize; 2], padding: Padding) {
     let ImageShape { height, width, channels } = shape;
-    before.clear();
-    before.extend_from_slice(image);
+    let before = image.to_vec();
     // Columns and rows that stay within the image are copied at once.
     let (first, last) = (right.max(0) as usize, (width as isize + right.min(0)) as usize);
     for (y, row) in image.chunks_exact_mut(width * channels).enumerate() {
@@ -131,21 +116,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn brightness_multiplies_rounds_and_saturates() {
-        let mut image = [0, 1, 100, 200];
-        brighten(&mut image, 1.5);
-        // 1.5 is rounded up.
-        assert_eq!(image, [0, 2, 150, 255]);
-        brighten(&mut image, 0.5);
-        assert_eq!(image, [0, 1, 75, 128]);
-    }
-
-    #[test]
     fn a_displaced_image_is_padded_with_black_or_its_reflection() {
         let shape = ImageShape::new(2, 4, 1);
         let moved = |by, padding| {
             let mut image = [1, 2, 3, 4, 5, 6, 7, 8];
-            displace(&mut image, shape, by, padding, &mut Vec::new());
+            displace(&mut image, shape, by, padding);
             image
         };
         assert_eq!(moved([1, 0], Padding::Zero), [0, 1, 2, 3, 0, 5, 6, 7]);
