@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::resample::Raster;
 use crate::split;
 
 /// Height, width and channels of an image `[H, W, C]`; channels are 1 (gray) or 3 (RGB).
@@ -67,6 +69,8 @@ pub(crate) enum Origins {
     Numbered(String),
     /// A file each.
     Files(Vec<PathBuf>),
+    /// As another data set called them.
+    Named(Vec<String>),
 }
 
 /// Images of one shape, `[N, H, W, C]` of `u8`, with a label each and the names of the classes.
@@ -183,6 +187,7 @@ impl Dataset {
         match &self.storage.origins {
             Origins::Numbered(name) => format!("{name} #{row}"),
             Origins::Files(paths) => paths[row].display().to_string(),
+            Origins::Named(names) => names[row].clone(),
         }
     }
 
@@ -199,6 +204,29 @@ impl Dataset {
     /// their order.
     pub fn limit(&self, n: usize, seed: u64) -> Dataset {
         if n >= self.len() { self.clone() } else { self.subset(&split::stratified_choice(self, n, seed)) }
+    }
+
+    /// The same images at another size: averaged by area where they shrink, linear where they grow.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] if images cannot have this size.
+    pub fn resized(&self, height: usize, width: usize) -> Result<Dataset> {
+        let shape = self.shape();
+        let (from, to) = ([shape.height, shape.width, shape.channels], ImageShape { height, width, ..shape });
+        to.check()?;
+        let mut pixels = vec![0; to.len() * self.len()];
+        pixels.par_chunks_exact_mut(to.len()).enumerate().for_each(|(i, out)| {
+            let rows = self.image(i).chunks_exact(shape.width * shape.channels);
+            let mut rows = rows.map(|row| row.iter().copied().map(f32::from));
+            let read_row = |_, row: &mut [f32]| {
+                row.iter_mut().zip(rows.next().into_iter().flatten()).for_each(|(out, value)| *out = value);
+            };
+            let resized = Raster::resized_from(from, read_row, height, width);
+            out.iter_mut().zip(&resized.values).for_each(|(out, value)| *out = value.round() as u8);
+        });
+        let labels = (0..self.len()).map(|i| self.label(i) as u16).collect();
+        let origins = (0..self.len()).map(|i| self.origin(i)).collect();
+        Self::with_origins(to, pixels, labels, self.class_names().to_vec(), Origins::Named(origins))
     }
 
     /// Images per class.
@@ -267,6 +295,15 @@ mod tests {
             let error = Dataset::new(shape, vec![0; bytes], labels, names(2)).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn resized_images_keep_labels_and_origins() {
+        let small = four().subset(&[3, 1]).resized(1, 1).unwrap();
+        // The means of 30, 31 and 10, 11; halves are rounded up.
+        assert_eq!((small.image(0), small.image(1)), (&[31][..], &[11][..]));
+        assert_eq!((small.label(1), small.origin(0)), (1, "image #3".into()));
+        assert!(four().resized(0, 1).is_err());
     }
 
     #[test]

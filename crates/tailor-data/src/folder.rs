@@ -13,15 +13,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use crate::dataset::{Dataset, ImageShape, Origins};
 use crate::error::{Error, Result};
 use crate::form::Parts;
+use crate::image_cache::ImageCache;
 use crate::photo::{self, Header};
 use crate::preparation::{Preparation, prepare};
-use crate::source::OpenOptions;
+use crate::source::{OpenOptions, Watch};
 
 /// The size of images that come in different sizes, unless the caller wants another.
 const DEFAULT_SIZE: (usize, usize) = (64, 64);
@@ -81,17 +83,22 @@ pub(crate) fn has_images(folder: &Path) -> Result<bool> {
     Ok(!Class::list(folder)?.files.is_empty())
 }
 
-/// Reads the folders of `wanted`, whose classes are those of all `parts` together.
+/// Reads the folders of `wanted` in the folder `root`, whose classes are those of all `parts` together.
+///
+/// Photographs are decoded in parallel, and each is let go as soon as it is brought to its size.
 ///
 /// # Errors
 /// [`Error::Folder`] for a class without images or one that nobody knows; [`Error::Image`] for the first
 /// image, in the order of names, that cannot be decoded.
 pub(crate) fn read(
+    root: &Path,
     parts: &Parts<PathBuf>,
     wanted: Parts<PathBuf>,
     options: &OpenOptions,
+    watch: Watch,
     notes: &mut Vec<String>,
 ) -> Result<Parts<Dataset>> {
+    note_left_out(root, parts, notes)?;
     let class_names = class_names(parts, options)?;
     if class_names.len() > usize::from(u16::MAX) {
         return Err(Error::Dataset(format!("{} classes are more than are possible", class_names.len())));
@@ -107,7 +114,46 @@ pub(crate) fn read(
         }
     }
     let shape = common_shape(&listed, options, notes)?;
-    listed.try_map(|listing| listing.decode(shape, class_names.clone()))
+    let stored = match options.store_size {
+        Some((height, width)) => ImageShape { height, width, ..shape },
+        None => shape,
+    };
+    stored.check()?;
+    let decoder = Decoder {
+        class_names,
+        cache: options.cache.clone().map(ImageCache::new),
+        watch,
+        done: AtomicUsize::new(0),
+        total: listed.iter().map(|listing| listing.files.len()).sum(),
+    };
+    Ok(Parts {
+        train: listed.train.map(|listing| decoder.decode(listing, stored)).transpose()?,
+        validation: listed.validation.map(|listing| decoder.decode(listing, shape)).transpose()?,
+        test: listed.test.map(|listing| decoder.decode(listing, shape)).transpose()?,
+    })
+}
+
+/// Notes images, and folders of them, that belong to no class or no part and are therefore not used.
+fn note_left_out(root: &Path, parts: &Parts<PathBuf>, notes: &mut Vec<String>) -> Result<()> {
+    let mut folders: Vec<&Path> = parts.iter().map(PathBuf::as_path).collect();
+    if !folders.contains(&root) {
+        for folder in class_folders(root)?.iter().filter(|folder| !folders.contains(&folder.as_path())) {
+            notes.push(format!("{} is not used: it is none of the parts beside it", folder.display()));
+        }
+        folders.insert(0, root);
+    }
+    for folder in folders {
+        let loose = Class::list(folder)?.files;
+        if let [first, ..] = &loose[..] {
+            notes.push(format!(
+                "{}: {} not used, such as {:?}: move them into the folder of their class",
+                folder.display(),
+                if loose.len() == 1 { "1 image is".into() } else { format!("{} images are", loose.len()) },
+                name(first)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The classes that the caller wants, else the names of the folders in any part.
@@ -128,16 +174,11 @@ fn common_shape(
     options: &OpenOptions,
     notes: &mut Vec<String>,
 ) -> Result<ImageShape> {
-    let headers: Vec<Header> = parts
-        .iter()
-        .flat_map(|listing| &listing.files)
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|(path, _)| photo::header(path))
-        // Not straight into a result, which would be any of the errors: the first one is the same each time.
-        .collect::<Vec<_>>()
-        .into_iter()
-        .collect::<Result<_>>()?;
+    // Where both are given, no file need be looked at for it.
+    let headers = match (options.channels, options.size) {
+        (Some(_), Some(_)) => Vec::new(),
+        _ => headers(parts)?,
+    };
     let has_color = headers.iter().any(|header| header.has_color);
     let channels = options.channels.unwrap_or(if has_color { 3 } else { 1 });
     let (height, width) = options.size.unwrap_or_else(|| {
@@ -158,6 +199,13 @@ fn common_shape(
     let shape = ImageShape::new(height, width, channels);
     shape.check()?;
     Ok(shape)
+}
+
+fn headers(parts: &Parts<Listing>) -> Result<Vec<Header>> {
+    let files: Vec<_> = parts.iter().flat_map(|listing| &listing.files).collect();
+    let headers: Vec<_> = files.into_par_iter().map(|(path, _)| photo::header(path)).collect();
+    // Not straight into a result, which would be any of the errors: the first one is the same each time.
+    headers.into_iter().collect()
 }
 
 /// The images of one part with their labels, not yet decoded.
@@ -195,21 +243,45 @@ impl Listing {
         }
         Ok(Listing { files })
     }
+}
 
-    fn decode(self, shape: ImageShape, class_names: Vec<String>) -> Result<Dataset> {
-        let mut pixels = vec![0; shape.len() * self.files.len()];
+/// Brings photographs to their size.
+struct Decoder<'a> {
+    class_names: Vec<String>,
+    cache: Option<ImageCache>,
+    watch: Watch<'a>,
+    /// Of all parts.
+    done: AtomicUsize,
+    total: usize,
+}
+
+impl Decoder<'_> {
+    fn decode(&self, listing: Listing, shape: ImageShape) -> Result<Dataset> {
+        let mut pixels = vec![0; shape.len() * listing.files.len()];
         pixels
             .par_chunks_exact_mut(shape.len())
-            .zip(&self.files)
+            .zip(&listing.files)
             .map(|(out, (path, _))| {
-                out.copy_from_slice(&prepare(&photo::decode(path)?, shape, Preparation::Resize));
+                self.decode_one(path, shape, out)?;
+                (self.watch)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
                 Ok(())
             })
             .collect::<Vec<Result<()>>>()
             .into_iter()
             .collect::<Result<()>>()?;
-        let (paths, labels) = self.files.into_iter().unzip();
-        Dataset::with_origins(shape, pixels, labels, class_names, Origins::Files(paths))
+        let (paths, labels) = listing.files.into_iter().unzip();
+        Dataset::with_origins(shape, pixels, labels, self.class_names.clone(), Origins::Files(paths))
+    }
+
+    fn decode_one(&self, path: &Path, shape: ImageShape, out: &mut [u8]) -> Result<()> {
+        let key = self.cache.as_ref().and_then(|cache| cache.key(path, shape));
+        if key.as_ref().is_some_and(|key| key.load(out)) {
+            return Ok(());
+        }
+        out.copy_from_slice(&prepare(&photo::decode(path)?, shape, Preparation::Resize));
+        // Without room for it the next run decodes once more, and that is all.
+        key.map(|key| key.store(out));
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@
 //!       │  ▲                ┌──────┼───────┐                        │
 //!       │  fetch           idx    csv    folder ◀──────────── preparation ──▶ pixels for prediction
 //!       ▼                 (gzip)(gzip)     │                    (resample)
-//!     source ◀──────────────┴──────┴───────┘
+//!     source ◀──────────────┴──────┴───────┘ ⇄ image_cache
 //!       │ open                    classes
 //!       ▼
 //!     dataset: Splits ──▶ statistics ──▶ duplicates
@@ -45,6 +45,7 @@ mod folder;
 mod form;
 mod gzip;
 mod idx;
+mod image_cache;
 mod normalization;
 mod official;
 pub mod photo;
@@ -70,6 +71,6 @@ pub use official::Sum;
 pub use photo::Photo;
 pub use preparation::Preparation;
 pub use sampling::Sampling;
-pub use source::{Judged, OpenOptions, Source, open, open_judged};
+pub use source::{Judged, OpenOptions, Source, Watch, open, open_judged, open_watched};
 pub use statistics::Statistics;
 pub use views::{View, Views};

@@ -1,7 +1,7 @@
 //! Photographs: decoding within limits, upright and opaque, and writing small images back.
 
 use std::fs;
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
@@ -17,6 +17,9 @@ const MOST_BYTES: u64 = 1 << 30;
 
 /// Larger files are refused before they are read.
 const LARGEST_FILE: u64 = 256 << 20;
+
+/// So many bytes are read first where only the header is wanted: a JPEG's EXIF data alone may have 64 KiB.
+const HEADER: u64 = 256 << 10;
 
 const FORMATS: [ImageFormat; 6] = [
     ImageFormat::Png,
@@ -111,9 +114,21 @@ pub fn decode_bytes(bytes: &[u8], name: &str) -> Result<Photo> {
 
 /// The size (upright) and color of a file's image, without decoding it.
 pub(crate) fn header(path: &Path) -> Result<Header> {
+    // Most files say it at their beginning; the rest of a large one need not be read.
+    let mut start = Vec::new();
+    let read_start = fs::File::open(path).and_then(|file| file.take(HEADER).read_to_end(&mut start));
+    if read_start.is_ok()
+        && start.len() as u64 == HEADER
+        && let Ok(header) = header_of_bytes(&start, path)
+    {
+        return Ok(header);
+    }
+    header_of_bytes(&read(path)?, path)
+}
+
+fn header_of_bytes(bytes: &[u8], path: &Path) -> Result<Header> {
     let name = path.display().to_string();
-    let bytes = read(path)?;
-    let mut decoder = decoder(&bytes, &name)?;
+    let mut decoder = decoder(bytes, &name)?;
     let orientation =
         decoder.orientation().map_err(|error| Error::Image { name, problem: error.to_string() })?;
     let (width, height) = decoder.dimensions();

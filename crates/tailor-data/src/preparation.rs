@@ -54,7 +54,10 @@ pub fn prepare(photo: &Photo, shape: ImageShape, preparation: Preparation) -> Ve
 
 /// The photograph itself in the shape's channels, for an image that [`is_prepared`].
 pub fn take_as_is(photo: &Photo, channels: usize) -> Vec<u8> {
-    raster(photo, channels).values.iter().map(|value| value.round() as u8).collect()
+    match channels {
+        1 => photo.rgb().as_chunks().0.iter().map(|&pixel| luma(pixel).round() as u8).collect(),
+        _ => photo.rgb().to_vec(),
+    }
 }
 
 type Rgb = [u8; 3];
@@ -68,33 +71,35 @@ fn in_channels(color: Rgb, channels: usize) -> Vec<f32> {
     if channels == 1 { vec![luma(color)] } else { color.map(f32::from).to_vec() }
 }
 
-fn raster(photo: &Photo, channels: usize) -> Raster {
-    let values = if channels == 1 {
-        photo.rgb().as_chunks().0.iter().copied().map(luma).collect()
-    } else {
-        photo.rgb().iter().copied().map(f32::from).collect()
-    };
-    Raster { height: photo.height(), width: photo.width(), channels, values }
-}
-
-/// The largest image of these proportions within the shape.
-fn fitted(image: &Raster, shape: ImageShape) -> Raster {
-    let scale = (shape.height as f64 / image.height as f64).min(shape.width as f64 / image.width as f64);
+/// A part of the photograph, made as large as fits the shape with its proportions kept.
+fn fitted(photo: &Photo, frame: &Frame, shape: ImageShape) -> Raster {
+    let (height, width) = (frame.height(), frame.width());
+    let scale = (shape.height as f64 / height as f64).min(shape.width as f64 / width as f64);
     let side = |length: usize, limit: usize| ((length as f64 * scale).round() as usize).clamp(1, limit);
-    image.resized(side(image.height, shape.height), side(image.width, shape.width))
+    let pixels: &[Rgb] = photo.rgb().as_chunks().0;
+    let read_row = |y: usize, row: &mut [f32]| {
+        let pixels = &pixels[(frame.top + y) * photo.width() + frame.left..][..width];
+        if shape.channels == 1 {
+            row.iter_mut().zip(pixels).for_each(|(value, &pixel)| *value = luma(pixel));
+        } else {
+            let values = row.iter_mut().zip(pixels.as_flattened());
+            values.for_each(|(out, &value)| *out = f32::from(value));
+        }
+    };
+    let (rows, columns) = (side(height, shape.height), side(width, shape.width));
+    Raster::resized_from([height, width, shape.channels], read_row, rows, columns)
 }
 
 fn resize(photo: &Photo, shape: ImageShape) -> Raster {
     let background = in_channels(border_color(photo), shape.channels);
-    fitted(&raster(photo, shape.channels), shape).centered(shape.height, shape.width, &background)
+    fitted(photo, &Frame::whole(photo), shape).centered(shape.height, shape.width, &background)
 }
 
 fn fashion_mnist(photo: &Photo, shape: ImageShape) -> Raster {
     let frame = Frame::around(photo);
     let background = median(&mut corner_colors(photo));
-    let trimmed = raster(photo, shape.channels).cropped(frame.top, frame.left, frame.height(), frame.width());
     let canvas = in_channels(background, shape.channels);
-    let sharp = sharpened(&fitted(&trimmed, shape));
+    let sharp = sharpened(&fitted(photo, &frame, shape));
     let mut image = sharp.centered(shape.height, shape.width, &canvas);
     let gains: Vec<f32> = canvas.iter().map(|&value| white_gain(value, luma(background))).collect();
     for pixel in image.values.chunks_exact_mut(shape.channels) {
@@ -155,13 +160,17 @@ struct Frame {
 }
 
 impl Frame {
+    fn whole(photo: &Photo) -> Frame {
+        Frame { top: 0, bottom: photo.height(), left: 0, right: photo.width() }
+    }
+
     /// Trims the edges that have the color of their corners; a photograph of nothing else is kept whole.
     fn around(photo: &Photo) -> Frame {
         let (height, width) = (photo.height(), photo.width());
         let [top_left, top_right, bottom_left, bottom_right] = corner_colors(photo);
         let empty_row =
             |y: usize, corners: [Rgb; 2]| is_empty((0..width).map(|x| pixel(photo, y, x)), corners);
-        let whole = Frame { top: 0, bottom: height, left: 0, right: width };
+        let whole = Frame::whole(photo);
         let Some(top) = (0..height).find(|&y| !empty_row(y, [top_left, top_right])) else { return whole };
         let bottom = (top + 1..height)
             .rev()

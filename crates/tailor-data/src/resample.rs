@@ -10,15 +10,21 @@ pub(crate) struct Raster {
 }
 
 impl Raster {
-    /// An image of this size. Each output pixel is the mean of the area that it covers (so that nothing
-    /// aliases); along an axis that grows it is interpolated linearly between pixel centers.
-    pub(crate) fn resized(&self, height: usize, width: usize) -> Raster {
-        let [source_height, source_width, channels] = [self.height, self.width, self.channels];
+    /// An image of this size from a source `[H, W, C]` whose rows are asked for one after the other, so that it
+    /// need not be there in `f32` as a whole. Each output pixel is the mean of the area that it covers (so that
+    /// nothing aliases); along an axis that grows it is interpolated linearly between pixel centers.
+    pub(crate) fn resized_from(
+        [source_height, source_width, channels]: [usize; 3],
+        mut read_row: impl FnMut(usize, &mut [f32]),
+        height: usize,
+        width: usize,
+    ) -> Raster {
         let columns = taps(source_width, width);
         let rows = taps(source_height, height);
-
+        let mut row = vec![0.0; source_width * channels];
         let mut narrowed = Vec::with_capacity(source_height * width * channels);
-        for row in self.values.chunks_exact(source_width * channels) {
+        for y in 0..source_height {
+            read_row(y, &mut row);
             for tap in &columns {
                 for channel in 0..channels {
                     let weighted = |(i, weight)| weight * row[(tap.first + i) * channels + channel];
@@ -36,14 +42,6 @@ impl Raster {
                 }
             }
         }
-        Raster { height, width, channels, values }
-    }
-
-    /// A part of the image.
-    pub(crate) fn cropped(&self, top: usize, left: usize, height: usize, width: usize) -> Raster {
-        let channels = self.channels;
-        let rows = self.values.chunks_exact(self.width * channels).skip(top).take(height);
-        let values = rows.flat_map(|row| &row[left * channels..][..width * channels]).copied().collect();
         Raster { height, width, channels, values }
     }
 
@@ -91,6 +89,14 @@ fn taps(source: usize, target: usize) -> Vec<Tap> {
 mod tests {
     use super::*;
 
+    impl Raster {
+        fn resized(&self, height: usize, width: usize) -> Raster {
+            let stride = self.width * self.channels;
+            let row = |y: usize, row: &mut [f32]| row.copy_from_slice(&self.values[y * stride..][..stride]);
+            Raster::resized_from([self.height, self.width, self.channels], row, height, width)
+        }
+    }
+
     fn row(values: &[f32]) -> Raster {
         Raster { height: 1, width: values.len(), channels: 1, values: values.to_vec() }
     }
@@ -126,11 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn cropping_undoes_centering() {
+    fn centering_puts_the_image_in_the_middle() {
         let image =
             Raster { height: 2, width: 1, channels: 3, values: (0..6).map(|value| value as f32).collect() };
         let larger = image.centered(4, 4, &[7.0, 8.0, 9.0]);
         assert_eq!(larger.values[..3], [7.0, 8.0, 9.0]);
-        assert_eq!(larger.cropped(1, 1, 2, 1), image);
+        // Row 1 and 2, column 1.
+        assert_eq!(larger.values[(4 + 1) * 3..][..3], image.values[..3]);
+        assert_eq!(larger.values[(8 + 1) * 3..][..3], image.values[3..]);
     }
 }

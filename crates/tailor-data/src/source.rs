@@ -61,6 +61,12 @@ pub struct OpenOptions {
     /// Height and width that images in folders are brought to. By default those of the images if all are
     /// equal and not above 256, else 64×64. The other forms have a size that stays.
     pub size: Option<(usize, usize)>,
+    /// Height and width at which the training images in folders are kept, if they are to be larger than `size`,
+    /// so that random crops have pixels to choose from; see [`Pipeline::resizing`](crate::Pipeline::resizing).
+    pub store_size: Option<(usize, usize)>,
+    /// A folder in which the decoded images of folders are kept, so that opening them again takes no time: as
+    /// many bytes as they have pixels. It can be removed whenever no program is using it.
+    pub cache: Option<PathBuf>,
     /// 1 for gray or 3 for RGB, for images in folders. By default RGB if any image has color.
     pub channels: Option<usize>,
     /// The classes of a model, whose order the labels are to follow. A source that has names of its own must
@@ -68,18 +74,30 @@ pub struct OpenOptions {
     pub class_names: Option<Vec<String>>,
 }
 
+/// Is told, from any thread, how many images in folders are decoded, and how many there are.
+pub type Watch<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
 /// Opens all parts of a source.
 ///
 /// # Errors
 /// Any [`Error`] about the files; [`Error::NotFound`] if a published data set is nowhere;
 /// [`Error::UnknownFormat`] if the path is no data set; [`Error::Folder`] if it has no training part.
 pub fn open(source: &Source, options: &OpenOptions) -> Result<Splits> {
-    let Opened { parts, name, notes } = Opened::read(source, options, Wanted::All)?;
+    open_watched(source, options, &|_, _| {})
+}
+
+/// As [`open`], while someone watches.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_watched(source: &Source, options: &OpenOptions, watch: Watch) -> Result<Splits> {
+    let Opened { parts, name, notes } = Opened::read(source, options, Wanted::All, watch)?;
     let Parts { train: Some(train), validation, test } = parts else {
         return Err(Error::Dataset(format!("{source} has no training part, only one to evaluate with")));
     };
     for other in [&validation, &test].into_iter().flatten() {
-        if other.shape() != train.shape() {
+        // Only images in folders are brought to other sizes, each part to its own.
+        if other.shape() != train.shape() && options.store_size.is_none() {
             return Err(Error::Dataset(format!(
                 "the training images of {source} are {}, others are {}",
                 train.shape(),
@@ -109,7 +127,7 @@ pub struct Judged {
 /// # Errors
 /// As [`open`]; a source without a training part is fine.
 pub fn open_judged(source: &Source, options: &OpenOptions) -> Result<Judged> {
-    let Opened { parts, name, notes } = Opened::read(source, options, Wanted::Judged)?;
+    let Opened { parts, name, notes } = Opened::read(source, options, Wanted::Judged, &|_, _| {})?;
     let (part, images) = match parts {
         Parts { test: Some(images), .. } => ("test", images),
         Parts { validation: Some(images), .. } => ("validation", images),
@@ -142,7 +160,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn read(source: &Source, options: &OpenOptions, wanted: Wanted) -> Result<Opened> {
+    fn read(source: &Source, options: &OpenOptions, wanted: Wanted, watch: Watch) -> Result<Opened> {
         let (path, official) = source.resolve()?;
         let name = official.map_or_else(|| data_set_name(&path), |official| official.name.to_owned());
         let mut notes = Vec::new();
@@ -153,7 +171,7 @@ impl Opened {
                 named_datasets(&path, contents, None, options)?
             }
             Some(Form::Folders(folders)) => {
-                folder::read(&folders, wanted.of(folders.clone()), options, &mut notes)?
+                folder::read(&path, &folders, wanted.of(folders.clone()), options, watch, &mut notes)?
             }
             None => return Err(Error::UnknownFormat { path }),
         };

@@ -203,12 +203,91 @@ fn images_of_several_sizes_are_brought_to_one() {
     assert!(splits.notes[0].contains("resized to 64×64"), "{:?}", splits.notes);
     // The border's color continues a plain image.
     assert!(splits.train.image(1).iter().all(|&value| value == 20));
-    let options = OpenOptions { size: Some((5, 6)), channels: Some(3), class_names: None };
+    let options = OpenOptions { size: Some((5, 6)), channels: Some(3), ..OpenOptions::default() };
     let splits = open(&Source::Path(folder.path().to_owned()), &options).unwrap();
     assert_eq!(splits.train.shape(), ImageShape::new(5, 6, 3));
     let options = OpenOptions { channels: Some(2), ..OpenOptions::default() };
     let error = open(&Source::Path(folder.path().to_owned()), &options).unwrap_err().to_string();
     assert!(error.contains("not 2"), "{error}");
+}
+
+#[test]
+fn decoded_images_are_cached_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photos");
+    for (i, class) in ["hat", "shoe"].into_iter().enumerate() {
+        png(&path, &format!("train/{class}/a.png"), 10 + i as u8, 30, 20);
+        png(&path, &format!("test/{class}/b.png"), 20 + i as u8, 30, 20);
+    }
+    let cache = folder.path().join("cache");
+    let source = Source::Path(path.clone());
+    let options = OpenOptions {
+        size: Some((8, 8)),
+        store_size: Some((12, 12)),
+        channels: Some(1),
+        cache: Some(cache.clone()),
+        ..OpenOptions::default()
+    };
+    let most = std::sync::Mutex::new((0, 0));
+    let open = || {
+        *most.lock().unwrap() = (0, 0);
+        let watch = |done: usize, total: usize| {
+            let mut most = most.lock().unwrap();
+            *most = (done.max(most.0), total);
+        };
+        let splits = tailor_data::open_watched(&source, &options, &watch).unwrap();
+        let test = splits.test.unwrap();
+        assert_eq!(*most.lock().unwrap(), (4, 4));
+        // Only what is trained on is kept larger.
+        assert_eq!(
+            (splits.train.shape(), test.shape()),
+            (ImageShape::new(12, 12, 1), ImageShape::new(8, 8, 1))
+        );
+        (splits.train.image(1)[0], test.image(0)[0])
+    };
+    assert_eq!(open(), (11, 20));
+    let entries =
+        || fs::read_dir(&cache).unwrap().flat_map(|entry| fs::read_dir(entry.unwrap().path()).unwrap());
+    assert_eq!(entries().count(), 4);
+    // Were they decoded again, these would be errors. The times are put back, as the cache goes by them.
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    for name in ["train/hat/a.png", "train/shoe/a.png", "test/hat/b.png", "test/shoe/b.png"] {
+        let file = path.join(name);
+        let (time, length) = (modified(&file), fs::metadata(&file).unwrap().len());
+        fs::write(&file, vec![0; length as usize]).unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    }
+    assert_eq!(open(), (11, 20));
+    png(&path, "train/shoe/a.png", 99, 30, 20);
+    assert_eq!(open(), (99, 20));
+    fs::remove_dir_all(&cache).unwrap();
+    assert!(open_path(&path).is_err());
+}
+
+#[test]
+fn images_beside_the_folders_are_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    png(path, "hat/a.png", 1, 3, 3);
+    png(path, "shoe/a.png", 2, 3, 3);
+    png(path, "loose.png", 2, 3, 3);
+    write(path, "readme.txt", b"about them");
+    let splits = open_path(path).unwrap();
+    assert_eq!(splits.notes.len(), 1);
+    assert!(splits.notes[0].contains("1 image is not used, such as \"loose.png\""), "{:?}", splits.notes);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    png(path, "train/hat/a.png", 1, 3, 3);
+    png(path, "train/b.png", 1, 3, 3);
+    png(path, "train/c.png", 1, 3, 3);
+    png(path, "more/d.png", 1, 3, 3);
+    png(path, "e.png", 1, 3, 3);
+    let notes = open_path(path).unwrap().notes;
+    assert_eq!(notes.len(), 3);
+    assert!(notes[0].contains("more is not used"), "{notes:?}");
+    assert!(notes[1].contains("1 image is not used, such as \"e.png\""), "{notes:?}");
+    assert!(notes[2].contains("2 images are not used, such as \"b.png\""), "{notes:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! From a recipe to the parts that a run trains, validates and tests on.
 
-use tailor_data::{Dataset, Normalization, OpenOptions, Pipeline, Preparation, Source, Splits, split};
+use tailor_data::{
+    Dataset, ImageShape, Normalization, OpenOptions, Pipeline, Preparation, Source, Splits, cache_dir, split,
+};
 use tailor_nn::Shape;
 
 use crate::recipe::{DataRecipe, Normalize, Recipe};
@@ -10,7 +12,8 @@ use crate::{Error, Result};
 pub struct RunData {
     /// What the source calls itself.
     pub name: String,
-    /// Images that the weights are fitted to.
+    /// Images that the weights are fitted to, perhaps larger than the network takes them: the augmentation makes
+    /// them smaller.
     pub train: Dataset,
     /// Images that the epoch is chosen on.
     pub validation: Dataset,
@@ -35,14 +38,15 @@ impl RunData {
         let DataRecipe { limit, augment, normalize, .. } = &recipe.data;
         let source = Source::parse(&recipe.data.source);
         let Splits { name, train, validation, test, notes } = open_source(&recipe.data)?;
-        let shape = train.shape();
-        if let Some(size) = recipe.data.size
-            && (shape.height, shape.width) != (size, size)
+        let stored = train.shape();
+        if let Some(size) = recipe.data.store_size.or(recipe.data.size)
+            && (stored.height, stored.width) != (size, size)
         {
             return Err(Error::Unsuitable(format!(
-                "data.size = {size} is for folders of images; the images of {name} have {shape}"
+                "data.size = {size} is for folders of images; the images of {name} have {stored}"
             )));
         }
+        let shape = shape_of(&recipe.data, stored);
         let seed = recipe.train.seed;
         let (train, validation) = match validation {
             Some(validation) => (train, validation),
@@ -51,7 +55,9 @@ impl RunData {
                     Some(validation) => held_out(validation, train.len())?,
                     None => (train.len() / 10).min(DEFAULT_VALIDATION),
                 };
-                split::stratified(&train, images, seed)?
+                let (train, validation) = split::stratified(&train, images, seed)?;
+                let is_larger = stored != shape;
+                (train, if is_larger { validation.resized(shape.height, shape.width)? } else { validation })
             }
         };
         let train = match limit {
@@ -59,12 +65,12 @@ impl RunData {
             _ => train,
         };
         let normalization = match normalize {
-            Normalize::Unit => Normalization::unit(train.shape().channels),
+            Normalize::Unit => Normalization::unit(shape.channels),
             Normalize::Standard => Normalization::of(&train),
         };
         let augmentation = match augment.as_slice() {
-            [] => None,
-            steps => Some(Pipeline::new(steps, train.shape())?),
+            [] if stored == shape => None,
+            steps => Some(Pipeline::resizing(steps, stored, shape)?),
         };
         let preparation = recipe.data.preparation.unwrap_or(match source {
             Source::FashionMnist => Preparation::FashionMnist,
@@ -75,7 +81,7 @@ impl RunData {
 
     /// The shape of one image, as a network takes it.
     pub fn shape(&self) -> Shape {
-        network_shape(&self.train)
+        network_shape(&self.validation)
     }
 }
 
@@ -86,10 +92,20 @@ impl RunData {
 pub fn open_source(data: &DataRecipe) -> Result<Splits> {
     let options = OpenOptions {
         size: data.size.map(|size| (size, size)),
+        store_size: data.store_size.map(|size| (size, size)),
         channels: data.channels,
+        cache: if data.cache { cache_dir().map(|cache| cache.join("images")) } else { None },
         ..OpenOptions::default()
     };
     Ok(tailor_data::open(&Source::parse(&data.source), &options)?)
+}
+
+/// The shape of the images that the network gets for training images as they are stored.
+pub fn shape_of(data: &DataRecipe, stored: ImageShape) -> ImageShape {
+    match (data.store_size, data.size) {
+        (Some(_), Some(size)) => ImageShape { height: size, width: size, ..stored },
+        _ => stored,
+    }
 }
 
 /// The shape of a data set's images, as a network takes it.

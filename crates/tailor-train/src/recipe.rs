@@ -90,6 +90,12 @@ pub struct DataRecipe {
     /// Height and width to which a folder's images are brought; by default what they have, or 64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
+    /// Height and width at which a folder's training images are kept, if larger than `size`: random crops then
+    /// have pixels to choose from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_size: Option<usize>,
+    /// Whether a folder's decoded images are kept in the cache, so that the next run starts at once.
+    pub cache: bool,
     /// 1 for grey, 3 for color; by default what the images have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
@@ -179,6 +185,8 @@ impl Default for DataRecipe {
         DataRecipe {
             source: "fashion-mnist".into(),
             size: None,
+            store_size: None,
+            cache: true,
             channels: None,
             validation: None,
             limit: None,
@@ -359,6 +367,11 @@ impl Recipe {
         }
         self.data.limit.map_or(Ok(()), |images| at_least_one("data.limit", images))?;
         self.data.size.map_or(Ok(()), |size| at_least_one("data.size", size))?;
+        if let Some(stored) = self.data.store_size
+            && self.data.size.is_none_or(|size| stored < size)
+        {
+            return Err(format!("data.store-size = {stored} needs a data.size that is not larger"));
+        }
         match self.data.channels {
             None | Some(1 | 3) => {}
             Some(channels) => {

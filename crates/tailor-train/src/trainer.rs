@@ -312,7 +312,7 @@ impl<'a> Trainer<'a> {
             recipe: recipe.clone(),
             data_name: data.name.clone(),
             class_names: data.train.class_names().to_vec(),
-            shape: data.train.shape(),
+            shape: data.validation.shape(),
             normalization: data.normalization.clone(),
             preparation: data.preparation,
             validation: Some(validation),

@@ -163,9 +163,10 @@ fn measure(recipe: &Recipe, args: &Args, context: &Context, peak_gflops: f64) ->
         .next()
         .expect("a validation part is never empty")
         .images;
-    let inference_batch = images.len() / data.train.shape().len();
+    let inference_batch = images.len() / data.validation.shape().len();
     let batch_seconds = percentiles(&seconds_of_calls(&predictor, &images, budget));
-    let latency = percentiles(&seconds_of_calls(&predictor, &images[..data.train.shape().len()], budget));
+    let latency =
+        percentiles(&seconds_of_calls(&predictor, &images[..data.validation.shape().len()], budget));
     let inference = inference_batch as f64 / batch_seconds.p50;
     let gflops = |images_per_second: f64| 2.0 * multiply_adds as f64 * images_per_second / 1e9;
     Ok(Measurement {

@@ -165,7 +165,9 @@ fn preview(args: &PreviewArgs, context: Context) -> anyhow::Result<()> {
         recipe.data.source.clone_from(source);
     }
     let splits = tailor_train::data::open_source(&recipe.data)?;
-    let pipeline = Pipeline::new(&recipe.data.augment, splits.train.shape())?;
+    let stored = splits.train.shape();
+    let shape = tailor_train::data::shape_of(&recipe.data, stored);
+    let pipeline = Pipeline::resizing(&recipe.data.augment, stored, shape)?;
     let grid = preview_grid(&splits.train, &splits.name, &recipe.name, &pipeline, args)?;
     replace_file(&args.output, &labeled_grid(&grid)?)?;
     if !context.quiet {

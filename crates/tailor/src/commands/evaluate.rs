@@ -102,6 +102,7 @@ fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
             size: Some((shape.height, shape.width)),
             channels: Some(shape.channels),
             class_names: Some(model.info.class_names.clone()),
+            ..OpenOptions::default()
         };
         // The training part is not read where there is a test part.
         let judged = tailor_data::open_judged(&Source::parse(&recipe.data.source), &options)?;
@@ -113,6 +114,10 @@ fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
     // after training, by what was held out.
     let RunData { name, train, validation, notes, .. } = RunData::open(&recipe)?;
     let (part, images) = match args.part {
+        // They may be stored larger than the network takes them.
+        Part::Train if train.shape() != model.info.shape => {
+            ("training", train.resized(model.info.shape.height, model.info.shape.width)?)
+        }
         Part::Train => ("training", train),
         Part::Test | Part::Validation => ("validation", validation),
     };
