@@ -34,7 +34,7 @@ impl Turn {
 }
 
 /// The seed of one image in one epoch.
-fn image_seed(seed: u64, epoch: u64, index: usize) -> u64 {
+pub fn image_seed(seed: u64, epoch: u64, index: usize) -> u64 {
     scatter(scatter(seed ^ scatter(epoch)) ^ index as u64)
 }
 

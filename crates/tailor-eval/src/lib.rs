@@ -39,6 +39,7 @@ mod metrics;
 mod number;
 mod predictions;
 mod predictions_csv;
+mod repeats;
 mod text;
 mod timing;
 
@@ -51,5 +52,6 @@ pub use interval::Interval;
 pub use metrics::{Average, ClassMetrics, TopK, log_loss, top_k_accuracy};
 pub use number::thousands;
 pub use predictions::Predictions;
+pub use repeats::{PairedDifference, Spread};
 pub use text::{confusion_table, table};
 pub use timing::Timing;

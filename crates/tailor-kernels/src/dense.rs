@@ -186,7 +186,7 @@ impl Dense {
 
 /// `c [rows, channels] = activation(a [rows, reduction] · panels + bias)`, split over the team by rows where
 /// there are many, else by blocks of channels.
-fn product(panels: &Panels, layout: Layout, a: &[f32], activation: Activation, c: &mut [f32]) {
+pub(crate) fn product(panels: &Panels, layout: Layout, a: &[f32], activation: Activation, c: &mut [f32]) {
     let (rows, channels, blocks) = (layout.columns, panels.channels(), panels.blocks());
     assert_eq!(c.len(), rows * channels, "the result is [rows, channels]");
     let product = Product::new(panels, layout, a, activation);

@@ -104,13 +104,18 @@ impl Zip for Blend {
 
 /// `average[i] += share · (values[i] - average[i])`: a step of an exponential moving average.
 pub fn blend(average: &mut [f32], values: &[f32], share: f32) {
-    assert_eq!(values.len(), average.len(), "an average is as long as what it is taken of");
-    let (isa, len) = (Isa::current(), average.len());
-    let (average, values) = (MutPointer::new(average), ConstPointer::new(values));
+    zip_in_place(Blend { share }, average, values);
+}
+
+/// `a[i] = f(a[i], b[i])`
+pub(crate) fn zip_in_place<F: Zip>(f: F, a: &mut [f32], b: &[f32]) {
+    assert_eq!(b.len(), a.len(), "operands have the same length");
+    let (isa, len) = (Isa::current(), a.len());
+    let (a, b) = (MutPointer::new(a), ConstPointer::new(b));
     let work = |range: std::ops::Range<usize>| {
-        let at = average.at(range.start);
+        let at = a.at(range.start);
         // SAFETY: ranges lie within both slices and do not overlap each other.
-        unsafe { zip_raw(isa, Blend { share }, at, values.at(range.start), at, range.len()) }
+        unsafe { zip_raw(isa, f, at, b.at(range.start), at, range.len()) }
     };
     if len < WORTH_SPLITTING { work(0..len) } else { team::split(len, |_, range| work(range)) }
 }

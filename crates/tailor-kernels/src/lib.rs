@@ -2,8 +2,8 @@
 //! functions over slices, with no framework. What uses them brings tensors and automatic differentiation.
 //!
 //! ```text
-//!   conv   dense   attention   norm   pool   excitation   residual   loss   dropout   optimizer
-//!     └──┬───┴─────────┴────────┴──────┴────────┴───────────┴────────┴───────┴──────────┘
+//!   conv   dense   attention   norm   pool   excitation   residual   loss   dropout   optimizer   muon
+//!     └──┬───┴─────────┴────────┴──────┴────────┴───────────┴────────┴───────┴──────────┴────────┘
 //!        │   layers: forward and backward side by side
 //!   tile · panels · matrix   elementwise · activation                the inner loops they share
 //!     └──┬──────────────────┘
@@ -34,6 +34,7 @@ mod elementwise;
 pub mod excitation;
 pub mod loss;
 mod matrix;
+pub mod muon;
 pub mod norm;
 pub mod optimizer;
 mod panels;

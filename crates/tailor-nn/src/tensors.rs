@@ -13,6 +13,8 @@ pub struct TensorInfo {
     pub name: String,
     /// As in a model file, outputs first.
     pub shape: Vec<usize>,
+    /// As our own layers have it; its rows may be the other's columns.
+    pub memory_shape: Vec<usize>,
     /// Whether training changes it: not if it is frozen, a running statistic, or without automatic differentiation.
     pub trainable: bool,
 }
@@ -29,10 +31,10 @@ impl TensorInfo {
 impl Network {
     /// All tensors, in the order in which Burn visits them.
     pub fn tensors(&self) -> Vec<TensorInfo> {
-        struct Collect(Vec<(usize, bool)>);
+        struct Collect(Vec<(Vec<usize>, bool)>);
         impl ModuleVisitor for Collect {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.0.push((param.dims().iter().product(), param.is_require_grad()));
+                self.0.push((param.dims().to_vec(), param.is_require_grad()));
             }
         }
         let mut visited = Collect(Vec::new());
@@ -42,9 +44,10 @@ impl Network {
         exported
             .into_iter()
             .zip(visited.0)
-            .map(|(tensor, (length, trainable))| {
+            .map(|(tensor, (memory_shape, trainable))| {
+                let length: usize = memory_shape.iter().product();
                 assert_eq!(tensor.values.len(), length, "{} is exported in its place", tensor.name);
-                TensorInfo { name: tensor.name, shape: tensor.shape, trainable }
+                TensorInfo { name: tensor.name, shape: tensor.shape, memory_shape, trainable }
             })
             .collect()
     }
@@ -107,21 +110,54 @@ mod tests {
         Network::new(&Architecture::new(layers), shape, 4, 1, &Device::flex().autodiff()).unwrap()
     }
 
+    /// Every layer that has tensors, in two networks.
+    fn nested() -> [Network; 2] {
+        let images = r#"[
+            {"type": "conv", "filters": 4},
+            {"type": "batch-norm"},
+            {"type": "basic-block", "filters": 6, "stride": 2},
+            {"type": "inverted-residual", "filters": 6, "expand": 2, "squeeze": 2},
+            {"type": "squeeze-excite", "units": 2},
+            {"type": "residual", "body": [{"type": "conv", "filters": 3, "padding": "same"}],
+             "shortcut": [{"type": "sequence", "layers": [{"type": "conv", "filters": 3, "kernel": 1}]}]}
+        ]"#;
+        let tokens = r#"[
+            {"type": "conv", "filters": 8, "kernel": 2, "stride": 2},
+            {"type": "tokens", "class-token": true},
+            {"type": "transformer-block", "heads": 2, "units": 12},
+            {"type": "class-token"},
+            {"type": "layer-norm"}
+        ]"#;
+        [images, tokens].map(|layers| {
+            let layers: Vec<LayerSpec> = serde_json::from_str(layers).unwrap();
+            let shape = Shape::Image { height: 8, width: 8, channels: 2 };
+            Network::new(&Architecture::new(layers), shape, 5, 1, &Device::flex().autodiff()).unwrap()
+        })
+    }
+
     #[test]
     fn names_belong_to_the_tensors_that_are_visited() {
-        let mut network = network();
-        let numbered = network.export().into_iter().enumerate().map(|(number, tensor)| NamedTensor {
-            values: vec![number as f32; tensor.values.len()],
-            ..tensor
-        });
-        network.import(numbered.collect()).unwrap();
-        let (infos, visited) = (network.tensors(), blend::tensors(&network.copy()));
-        assert_eq!((infos.len(), visited.len()), (10, 10));
-        for (number, tensor) in visited.into_iter().enumerate() {
-            assert!(host_values(tensor).iter().all(|&value| value == number as f32), "{:?}", infos[number]);
+        for mut network in [network()].into_iter().chain(nested()) {
+            let numbered = network.export().into_iter().enumerate().map(|(number, tensor)| NamedTensor {
+                values: vec![number as f32; tensor.values.len()],
+                ..tensor
+            });
+            network.import(numbered.collect()).unwrap();
+            let (infos, visited) = (network.tensors(), blend::tensors(&network.copy()));
+            assert_eq!(infos.len(), visited.len());
+            for (number, tensor) in visited.into_iter().enumerate() {
+                let values = host_values(tensor);
+                assert!(values.iter().all(|&value| value == number as f32), "{:?}", infos[number]);
+            }
         }
+    }
+
+    #[test]
+    fn matrices_have_outputs_as_rows_and_statistics_are_not_trainable() {
+        let infos = network().tensors();
         assert_eq!(infos[0].matrix(), Some([3, 18]));
         assert_eq!(infos[6].matrix(), Some([5, 72]));
+        assert_eq!(infos[1].matrix(), None);
         assert_eq!((infos[4].name.as_str(), infos[4].trainable), ("bn1.running_mean", false));
     }
 

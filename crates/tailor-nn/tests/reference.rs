@@ -9,7 +9,7 @@ use tailor_nn::architecture::{
     Activation, Architecture, BatchNormSpec, ConvSpec, LayerSpec, Padding, PoolSpec, Shortcut,
 };
 use tailor_nn::layers::Pass;
-use tailor_nn::loss::{cross_entropy, smoothed_targets};
+use tailor_nn::loss::{Targets, cross_entropy};
 use tailor_nn::weights::{NamedTensor, from_safetensors};
 use tailor_nn::{Device, Network, Shape, with_burn_operations};
 
@@ -76,8 +76,9 @@ fn compare_here(name: &str, architecture: &Architecture, input: Shape, classes: 
     assert_close("logits", &tailor_nn::host_values(logits), reference.values("logits"), 1e-5);
 
     let logits = network.forward(reference.images(&device), Pass::Training { seed: 1, step: 0 });
-    let targets = smoothed_targets(&reference.labels(), classes, smoothing, &device);
-    let loss = cross_entropy(logits, targets);
+    let labels = &reference.labels();
+    let targets = Targets { labels, partners: None, classes, smoothing, class_weights: None };
+    let loss = cross_entropy(logits, targets.tensor(&device));
     assert_close("loss", &[loss.clone().into_scalar::<f32>()], reference.values("loss"), 1e-5);
 
     let gradients = loss.backward();

@@ -5,9 +5,9 @@ use tailor_eval::{EpochRecord, History};
 use crate::axis::Axis;
 use crate::svg::{Anchor, Drawing, Frame, Point, text_width};
 
-const WIDTH: f64 = 440.0;
-const HEIGHT: f64 = 300.0;
-const PLOT: Frame = Frame { x: 44.0, y: 52.0, width: WIDTH - 60.0, height: HEIGHT - 90.0 };
+pub(crate) const WIDTH: f64 = 440.0;
+pub(crate) const HEIGHT: f64 = 300.0;
+pub(crate) const PLOT: Frame = Frame { x: 44.0, y: 52.0, width: WIDTH - 60.0, height: HEIGHT - 90.0 };
 /// Up to so many epochs, each is marked with a dot.
 const DOTTED: usize = 30;
 
@@ -77,7 +77,7 @@ fn curves(history: &History, kept_epoch: Option<usize>, quantity: &Quantity) -> 
     drawing
 }
 
-fn axes(drawing: &mut Drawing, epochs: &Axis, values: &Axis) {
+pub(crate) fn axes(drawing: &mut Drawing, epochs: &Axis, values: &Axis) {
     for tick in values.ticks() {
         if let Some(y) = values.position(tick, PLOT.bottom(), PLOT.y) {
             drawing.line("grid", (PLOT.x, y), (PLOT.right(), y));
@@ -106,7 +106,7 @@ fn legend(drawing: &mut Drawing, validated: bool) {
 }
 
 /// A line through `points`, broken where one is missing.
-fn curve(drawing: &mut Drawing, class: &str, points: &[Option<Point>]) {
+pub(crate) fn curve(drawing: &mut Drawing, class: &str, points: &[Option<Point>]) {
     for run in points.split(Option::is_none) {
         let run: Vec<Point> = run.iter().flatten().copied().collect();
         if run.len() > 1 {

@@ -19,10 +19,13 @@
 //!
 //!   Grid ────────► svg ──► raster ──► PNG bytes                    (grid)
 //!
+//!   Convergence ─────► convergence: words and curves of repeated runs, side by side ─► page
+//!
 //!   palette: every color, light and dark, by role      number: counts and percent as people read them
 //! ```
 
 mod axis;
+mod convergence;
 mod curves;
 mod error;
 mod gallery;
@@ -44,6 +47,7 @@ mod study_page;
 mod study_plots;
 mod svg;
 
+pub use convergence::{Comparison, Convergence, Question, Variant, convergence_html, convergence_words};
 pub use error::{Error, Result};
 pub use grid::{Captioned, Grid, labeled_grid};
 pub use picture::{Picture, Pictures};

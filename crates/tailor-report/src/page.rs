@@ -198,7 +198,7 @@ fn check_match(evaluation: &Evaluation, predictions: &Predictions) -> Result<()>
 }
 
 /// The palette's variables, then the plots' and the page's rules. Print is always light.
-fn style() -> String {
+pub(crate) fn style() -> String {
     format!(
         ":root{{color-scheme:light dark;{}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{}}}}}\n{}{}",
         palette::light_variables(),

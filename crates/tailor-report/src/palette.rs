@@ -13,7 +13,7 @@ struct Color {
     dark: &'static str,
 }
 
-const COLORS: [Color; 10] = [
+const COLORS: [Color; 13] = [
     Color { name: "--paper", light: "#ffffff", dark: "#14181f" },
     Color { name: "--panel", light: "#f4f6f9", dark: "#1c222c" },
     Color { name: "--ink", light: "#1b2330", dark: "#e7ebf1" },
@@ -25,6 +25,10 @@ const COLORS: [Color; 10] = [
     Color { name: "--blue-fill", light: "#3f93cf", dark: "#276da8" },
     Color { name: "--orange-fill", light: "#ee8b45", dark: "#a65014" },
     Color { name: "--kept", light: "#1f7a5a", dark: "#58c79d" },
+    // Lines beside blue, orange and green, which dashes tell apart as well.
+    Color { name: "--purple", light: "#8a4399", dark: "#cf9ade" },
+    Color { name: "--olive", light: "#7d6608", dark: "#d4bd4e" },
+    Color { name: "--red", light: "#b3203c", dark: "#f2879b" },
 ];
 
 /// The variables of the light page, `--name:#value;…`.
@@ -79,6 +83,9 @@ mod tests {
             ("--orange", "--paper"),
             ("--orange", "--panel"),
             ("--kept", "--paper"),
+            ("--purple", "--paper"),
+            ("--olive", "--paper"),
+            ("--red", "--paper"),
         ] {
             let (text_color, ground_color) = (find(text), find(ground));
             for (mode, text_value, ground_value) in [

@@ -9,7 +9,7 @@ use crate::data::RunData;
 use crate::learning_rate::endless_batches;
 use crate::optimizer::Optimizer;
 use crate::recipe::Recipe;
-use crate::trainer::Descent;
+use crate::trainer::{Descent, begin};
 use crate::{Error, Result};
 
 /// The smallest and the largest that are tried; above, too few steps are left of an epoch.
@@ -82,13 +82,10 @@ fn speed(recipe: &Recipe, data: &RunData, device: &Device, batch_size: usize) ->
     let mut recipe = recipe.clone();
     recipe.train.batch_size = batch_size;
     let (train, classes, device) = (&recipe.train, data.train.classes(), device.clone().autodiff());
-    let mut network = Network::new(&recipe.architecture(), data.shape(), classes, train.seed, &device)?;
-    let tensors = network.trainable_tensors();
-    let mut optimizer =
-        Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &device);
-    let descent = Descent { train, classes, device: &device };
+    let (mut network, mut optimizer, class_weights) = begin(&recipe, data, train.seed, &device)?;
+    let descent = Descent { train, classes, class_weights: class_weights.as_deref(), device: &device };
     let (mut shortest, mut steps) = (Duration::MAX, 0);
-    let begin = Instant::now();
+    let beginning = Instant::now();
     for mut batch in endless_batches(&recipe, data) {
         let start = Instant::now();
         network = take_step(&descent, network, &mut optimizer, &mut batch)?;
@@ -96,7 +93,7 @@ fn speed(recipe: &Recipe, data: &RunData, device: &Device, batch_size: usize) ->
         if steps > WARM_UP {
             shortest = shortest.min(start.elapsed());
         }
-        if steps >= WARM_UP + FEWEST_STEPS && begin.elapsed() >= SHORTEST {
+        if steps >= WARM_UP + FEWEST_STEPS && beginning.elapsed() >= SHORTEST {
             break;
         }
     }

@@ -2,12 +2,11 @@
 //! rises from step to step, and the loss shows where learning begins and where it breaks down.
 
 use tailor_data::batch::{Batch, BatchPlan, batches};
-use tailor_nn::{Device, Network};
+use tailor_nn::Device;
 
 use crate::data::RunData;
-use crate::optimizer::Optimizer;
 use crate::recipe::Recipe;
-use crate::trainer::Descent;
+use crate::trainer::{Descent, begin};
 use crate::{Error, Result};
 
 /// From where to where the rate rises.
@@ -52,11 +51,8 @@ pub fn range_test(recipe: &Recipe, data: &RunData, device: &Device) -> Result<Ra
     let device = device.clone().autodiff();
     let train = &recipe.train;
     let classes = data.train.classes();
-    let mut network = Network::new(&recipe.architecture(), data.shape(), classes, train.seed, &device)?;
-    let tensors = network.trainable_tensors();
-    let mut optimizer =
-        Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &device);
-    let descent = Descent { train, classes, device: &device };
+    let (mut network, mut optimizer, class_weights) = begin(recipe, data, train.seed, &device)?;
+    let descent = Descent { train, classes, class_weights: class_weights.as_deref(), device: &device };
     let (mut rates, mut losses) = (Vec::new(), Vec::new());
     for (step, mut batch) in endless_batches(recipe, data).take(STEPS).enumerate() {
         let rate = LOWEST * (HIGHEST / LOWEST).powf(step as f64 / (STEPS - 1) as f64);
@@ -79,7 +75,7 @@ pub(crate) fn endless_batches<'a>(recipe: &'a Recipe, data: &'a RunData) -> impl
             batch_size: recipe.train.batch_size,
             seed: recipe.train.seed,
             epoch,
-            shuffle: true,
+            sampling: recipe.data.sampling,
             drop_last: data.train.len() >= recipe.train.batch_size,
             first_batch: 0,
         };

@@ -18,9 +18,11 @@
 pub mod average;
 pub mod batch_size;
 pub mod checkpoint;
+pub mod class_weights;
 pub mod data;
 mod error;
 pub mod events;
+pub mod groups;
 pub mod inference;
 pub mod learning_rate;
 pub mod model_file;
@@ -30,6 +32,7 @@ pub mod run;
 pub mod schedule;
 
 mod spelling;
+pub mod study;
 pub mod trainer;
 
 pub use data::RunData;
@@ -37,4 +40,4 @@ pub use error::{Error, Result};
 pub use model_file::{Model, ModelInfo};
 pub use recipe::{Override, Recipe};
 pub use run::RunFolder;
-pub use trainer::{Observer, Outcome, Run, Start, train};
+pub use trainer::{Observer, Outcome, Run, Start, check, train};

@@ -17,12 +17,14 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use tailor_data::{Augmentation, Preparation};
+use tailor_data::{Augmentation, Preparation, Sampling};
 use tailor_nn::architecture::{Architecture, LayerSpec};
 use tailor_nn::init::Initialization;
 use tailor_nn::shorthand;
 
 use crate::average::LookAhead;
+use crate::class_weights::ClassWeights;
+use crate::groups::Group;
 use crate::optimizer::OptimizerSpec;
 use crate::schedule::Schedule;
 use crate::{Error, Result, spelling};
@@ -106,6 +108,8 @@ pub struct DataRecipe {
     /// Trains on this many images only, validation images not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Which images an epoch takes: each once (`shuffled`), or each class as often (`balanced`).
+    pub sampling: Sampling,
     /// What pixels are turned into.
     pub normalize: Normalize,
     /// How a photograph is prepared in prediction; by default as the data set was made.
@@ -141,8 +145,13 @@ pub struct TrainRecipe {
     pub lr: f64,
     /// Strength of the pull of all weights towards zero.
     pub weight_decay: f64,
+    /// Whether that also pulls biases and the weights of norms, the tensors of one axis.
+    pub decay_biases: bool,
     /// Probability mass that the targets take from the label and spread over all classes.
     pub label_smoothing: f64,
+    /// How much the images of each class count in the loss; by default all alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<ClassWeights>,
     /// Gradients of a larger norm, over all weights together, are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -165,6 +174,8 @@ pub struct TrainRecipe {
     /// How the learning rate moves.
     #[serde(deserialize_with = "shorthand::one")]
     pub schedule: Schedule,
+    /// What is different for some tensors; later groups overrule earlier ones.
+    pub groups: Vec<Group>,
 }
 
 /// Which epoch's weights are kept.
@@ -190,6 +201,7 @@ impl Default for DataRecipe {
             channels: None,
             validation: None,
             limit: None,
+            sampling: Sampling::default(),
             normalize: Normalize::default(),
             preparation: None,
             augment: Vec::new(),
@@ -205,7 +217,9 @@ impl Default for TrainRecipe {
             seed: 1,
             lr: 1e-3,
             weight_decay: 0.0,
+            decay_biases: true,
             label_smoothing: 0.0,
+            class_weights: None,
             clip_norm: None,
             patience: None,
             ema: None,
@@ -214,6 +228,7 @@ impl Default for TrainRecipe {
             warmup_epochs: 0.0,
             optimizer: OptimizerSpec::default(),
             schedule: Schedule::default(),
+            groups: Vec::new(),
         }
     }
 }
@@ -355,6 +370,14 @@ impl Recipe {
             return Err("train.ema and train.look-ahead both average the weights; choose one".into());
         }
         train.look_ahead.map_or(Ok(()), |look_ahead| look_ahead.check())?;
+        for (position, group) in train.groups.iter().enumerate() {
+            group.check().map_err(|reason| format!("train.groups.{position}: {reason}"))?;
+        }
+        if let Some(ClassWeights::Each(weights)) = &train.class_weights
+            && let Some(weight) = weights.iter().find(|weight| !(**weight >= 0.0 && weight.is_finite()))
+        {
+            return Err(format!("train.class-weights must be 0 or more, not {weight}"));
+        }
         train.schedule.check()?;
         train.optimizer.check()?;
         if let Some(validation) = self.data.validation {

@@ -10,11 +10,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tailor_data::Sampling;
 use tailor_data::batch::{Batch, BatchPlan, batches};
 use tailor_eval::{EpochRecord, Evaluation, Predictions};
 use tailor_nn::layers::Pass;
-use tailor_nn::loss::{cross_entropy, smoothed_targets};
+use tailor_nn::loss::{Partners, Targets, cross_entropy};
 use tailor_nn::{Device, Network, Summary};
 
 use crate::average::Average;
@@ -24,7 +23,7 @@ use crate::model_file::{ModelInfo, ValidationMetrics};
 use crate::optimizer::Optimizer;
 use crate::recipe::{Keep, Recipe, TrainRecipe};
 use crate::run::{RunFolder, file_error, files};
-use crate::{Error, Result, events, inference};
+use crate::{Error, Result, events, groups, inference};
 
 /// Whether a run begins or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +97,37 @@ pub fn train(run: Run, start: Start, observer: &mut dyn Observer) -> Result<Outc
     Ok(Outcome::Finished(trainer.progress))
 }
 
+/// Whether a recipe can be trained on this data, before anything is written.
+///
+/// # Errors
+/// Of the architecture, of groups that match no tensor, of class weights for other classes.
+pub fn check(recipe: &Recipe, data: &RunData) -> Result<()> {
+    recipe.architecture().plan(data.shape(), data.train.classes())?;
+    begin(recipe, data, recipe.train.seed, &Device::flex().autodiff()).map(drop)
+}
+
+/// The network with its initial weights, its optimizer, and the classes' weights.
+pub(crate) fn begin(
+    recipe: &Recipe,
+    data: &RunData,
+    seed: u64,
+    device: &Device,
+) -> Result<(Network, Optimizer, Option<Vec<f32>>)> {
+    let train = &recipe.train;
+    let refuse = |reason: String| Error::Recipe { place: recipe.name.clone(), reason };
+    let network = Network::new(&recipe.architecture(), data.shape(), data.train.classes(), seed, device)?;
+    let network = groups::freeze(train, network).map_err(refuse)?;
+    let optimizer = Optimizer::new(train, &network).map_err(refuse)?;
+    let class_weights = train.class_weights.as_ref().map(|weights| weights.of(&data.train));
+    Ok((network, optimizer, class_weights.transpose().map_err(refuse)?))
+}
+
 /// What a step depends on beside the network and the batch.
 pub(crate) struct Descent<'a> {
     pub train: &'a TrainRecipe,
     pub classes: usize,
+    /// What each class counts, `[K]`.
+    pub class_weights: Option<&'a [f32]>,
     /// With automatic differentiation.
     pub device: &'a Device,
 }
@@ -116,12 +142,21 @@ impl Descent<'_> {
         batch: &mut Batch,
         learning_rate: f64,
     ) -> std::result::Result<(Network, f64, Vec<f32>), f64> {
-        let Descent { train, classes, device } = *self;
+        let Descent { train, classes, class_weights, device } = *self;
         let pass = Pass::Training { seed: train.seed, step: optimizer.steps() };
         let images = network.images(std::mem::take(&mut batch.images), device);
         let logits = network.forward(images, pass);
-        let targets = smoothed_targets(&batch.labels, classes, train.label_smoothing, device);
-        let loss = cross_entropy(logits.clone(), targets);
+        let targets = Targets {
+            labels: &batch.labels,
+            partners: batch
+                .mix
+                .as_ref()
+                .map(|mix| Partners { labels: &mix.partner_labels, own: &mix.weight }),
+            classes,
+            smoothing: train.label_smoothing,
+            class_weights,
+        };
+        let loss = cross_entropy(logits.clone(), targets.tensor(device));
         let mean = f64::from(loss.clone().into_scalar::<f32>());
         if !mean.is_finite() {
             return Err(mean);
@@ -135,6 +170,8 @@ struct Trainer<'a> {
     run: Run<'a>,
     /// With automatic differentiation.
     device: Device,
+    /// Of each class in the loss, `[K]`.
+    class_weights: Option<Vec<f32>>,
     optimizer: Optimizer,
     average: Option<Average>,
     progress: Progress,
@@ -147,11 +184,7 @@ impl<'a> Trainer<'a> {
         let Run { recipe, data, folder, threads, .. } = run;
         let train = &recipe.train;
         let device = run.device.clone().autodiff();
-        let mut network =
-            Network::new(&recipe.architecture(), data.shape(), data.train.classes(), train.seed, &device)?;
-        let tensors = network.trainable_tensors();
-        let mut optimizer =
-            Optimizer::new(train.optimizer, train.weight_decay, train.clip_norm, &tensors, &device);
+        let (mut network, mut optimizer, class_weights) = begin(recipe, data, train.seed, &device)?;
         let mut average = Average::new(train, &network);
         let identity = Identity::of(recipe, data);
         let progress = match start {
@@ -167,7 +200,7 @@ impl<'a> Trainer<'a> {
         let events = format!("events.out.tfevents.{:010}.tailor", progress.started as u64);
         folder.write(&events, &events::file(&progress.history, progress.started))?;
         let events = folder.file(&events);
-        let trainer = Trainer { run, device, optimizer, average, progress, events };
+        let trainer = Trainer { run, device, class_weights, optimizer, average, progress, events };
         // Resumable from the first moment on.
         trainer.save_checkpoint(&network)?;
         Ok((trainer, network))
@@ -185,7 +218,7 @@ impl<'a> Trainer<'a> {
             batch_size: recipe.train.batch_size,
             seed: recipe.train.seed,
             epoch: epoch as u64,
-            sampling: Sampling::Shuffled,
+            sampling: recipe.data.sampling,
             drop_last: false,
             first_batch: self.progress.steps,
         };
@@ -207,7 +240,12 @@ impl<'a> Trainer<'a> {
         let Run { recipe, data, .. } = self.run;
         let step = self.optimizer.steps();
         let learning_rate = self.learning_rate(step);
-        let descent = Descent { train: &recipe.train, classes: data.train.classes(), device: &self.device };
+        let descent = Descent {
+            train: &recipe.train,
+            classes: data.train.classes(),
+            class_weights: self.class_weights.as_deref(),
+            device: &self.device,
+        };
         let stepped = descent.step(network, &mut self.optimizer, &mut batch, learning_rate);
         let (mut network, mean, logits) = stepped.map_err(|loss| self.diverged(loss))?;
         if let Some(average) = self.average.take() {

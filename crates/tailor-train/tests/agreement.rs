@@ -5,10 +5,10 @@ use burn::tensor::Tensor;
 use tailor_data::Sampling;
 use tailor_data::batch::{BatchPlan, batches};
 use tailor_nn::layers::Pass;
-use tailor_nn::loss::{cross_entropy, smoothed_targets};
+use tailor_nn::loss::{Targets, cross_entropy};
 use tailor_nn::{Device, Network, with_burn_operations};
 use tailor_train::optimizer::Optimizer;
-use tailor_train::{Override, Recipe, RunData};
+use tailor_train::{Override, Recipe, RunData, groups};
 
 const STEPS: usize = 6;
 
@@ -19,16 +19,21 @@ fn train(recipe: &Recipe, data: &RunData) -> (Vec<f32>, Vec<f32>) {
     let classes = data.train.classes();
     let mut network =
         Network::new(&recipe.architecture(), data.shape(), classes, settings.seed, &device).unwrap();
-    let tensors = network.trainable_tensors();
-    let mut optimizer =
-        Optimizer::new(settings.optimizer, settings.weight_decay, settings.clip_norm, &tensors, &device);
+    network = groups::freeze(settings, network).unwrap();
+    let mut optimizer = Optimizer::new(settings, &network).unwrap();
     let plan = BatchPlan { batch_size: 24, sampling: Sampling::Shuffled, ..BatchPlan::in_order(24) };
     let mut losses = Vec::new();
     for (step, batch) in batches(&data.train, &data.normalization, None, &plan).take(STEPS).enumerate() {
         let pass = Pass::Training { seed: settings.seed, step: step as u64 };
         let logits = network.forward(network.images(batch.images, &device), pass);
-        let targets = smoothed_targets(&batch.labels, classes, settings.label_smoothing, &device);
-        let loss: Tensor<1> = cross_entropy(logits, targets);
+        let targets = Targets {
+            labels: &batch.labels,
+            partners: None,
+            classes,
+            smoothing: settings.label_smoothing,
+            class_weights: None,
+        };
+        let loss: Tensor<1> = cross_entropy(logits, targets.tensor(&device));
         losses.push(loss.clone().into_scalar::<f32>());
         let gradients = loss.backward();
         network = optimizer.step(network, &gradients, settings.lr);
@@ -46,6 +51,18 @@ fn kernels_and_burns_operations_train_alike() {
         ("cnn-32-64-64", &[("train.optimizer", "sgd"), ("train.lr", "0.05"), ("train.weight-decay", "1e-3")]),
         ("cnn-bn-32-64-128", &[("train.optimizer", "adamw"), ("train.weight-decay", "1e-2")]),
         ("cnn-64-64-128-128", &[("train.optimizer", "rmsprop"), ("train.lr", "1e-4")]),
+        (
+            "cnn-bn-32-64-128",
+            &[
+                ("train.optimizer", "muon"),
+                ("train.lr", "0.01"),
+                ("train.decay-biases", "false"),
+                (
+                    "train.groups",
+                    "[{ match = \"[cb]?*1.*\", frozen = true }, { match = \"*.bias\", lr-factor = 4 }]",
+                ),
+            ],
+        ),
     ];
     for (name, overrides) in changes {
         let overrides: Vec<Override> = overrides

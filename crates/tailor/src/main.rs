@@ -1,7 +1,7 @@
 //! `tailor`: train, judge and use classifiers of clothing images.
 //!
 //! ```text
-//! main ──→ commands::{train, tune, evaluate, predict, data, recipes, summary, benchmark}
+//! main ──→ commands::{train, tune, evaluate, predict, data, recipes, summary, study, benchmark}
 //!                │         each: its arguments, then what it does with the libraries
 //!                ├── progress   (bars on a terminal, lines elsewhere)
 //!                ├── results    (what is written after an evaluation)
@@ -56,6 +56,8 @@ enum Command {
     Data(commands::data::Command),
     Recipes(commands::recipes::Args),
     Summary(commands::summary::Args),
+    #[command(subcommand)]
+    Study(commands::study::Command),
     Benchmark(commands::benchmark::Args),
 }
 
@@ -100,6 +102,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Data(command) => commands::data::run(command, context),
         Command::Recipes(args) => commands::recipes::run(args),
         Command::Summary(args) => commands::summary::run(args, context),
+        Command::Study(command) => commands::study::run(command, context),
         Command::Benchmark(args) => commands::benchmark::run(args, context),
     }
 }

@@ -154,15 +154,22 @@ fn ctrl_c_ends_cleanly_in_the_middle_of_an_epoch_and_the_run_resumes_to_the_same
 }
 
 #[test]
-fn averaged_weights_are_what_is_kept_and_survive_a_stop() {
-    for average in ["train.ema=0.99", "train.look-ahead={ every = 7 }"] {
+fn averages_muon_and_frozen_tensors_survive_a_stop_and_averages_are_what_is_kept() {
+    let frozen_norm =
+        "train.groups=[{ match = \"bn1.*\", frozen = true }, { match = \"*.bias\", lr-factor = 2 }]";
+    for settings in [
+        ["train.ema=0.99", "train.optimizer=muon", frozen_norm],
+        ["train.look-ahead={ every = 7 }", "train.class-weights=balanced", "train.decay-biases=false"],
+    ] {
         let bench = Bench::new();
         long_recipe(&bench);
         let recipe = String::from_utf8(bench.read("long.toml")).unwrap();
         bench.write("averaged.toml", recipe.replace("\"max-pool\"", "\"batch-norm\", \"max-pool\""));
         let arguments = |run| {
-            let settings = ["--epochs", "2", "--set", "train.keep=last", "--set", average];
-            [&["train", "averaged.toml", "--run", run], &settings[..]].concat()
+            let changes =
+                ["train.keep=last"].into_iter().chain(settings).flat_map(|change| ["--set", change]);
+            let train = ["train", "averaged.toml", "--run", run, "--epochs", "2"];
+            train.into_iter().chain(changes).collect::<Vec<_>>()
         };
         bench.succeed(&arguments("whole"));
         let child = start_and_wait_for_first_epoch(&bench, &arguments("stopped"));
@@ -178,7 +185,35 @@ fn averaged_weights_are_what_is_kept_and_survive_a_stop() {
             assert!(*values(format!("average.{}", tensor.name)) == tensor.values, "{} differs", tensor.name);
         }
         assert!(values("average.conv1.weight".into()) != values("model.conv1.weight".into()));
+        // A frozen batch norm leaves its running statistics alone.
+        let is_still = values("model.bn1.running_mean".into()).iter().all(|&mean| mean == 0.0);
+        assert_eq!(is_still, settings.contains(&frozen_norm));
     }
+}
+
+#[test]
+fn frozen_tensors_stay_as_they_are_and_a_group_for_nothing_is_refused_before_a_folder_is_made() {
+    let bench = Bench::new();
+    let recipe = bench.stripes_recipe();
+    let train = |run, lr| {
+        let freeze = "train.groups=[{ match = \"conv1.*\", frozen = true }]";
+        bench.succeed(&["train", &recipe, "--run", run, "--epochs", "1", "--set", lr, "--set", freeze]);
+        tailor_nn::weights::from_safetensors(&bench.read(&format!("{run}/model.safetensors"))).unwrap().0
+    };
+    for (slow, fast) in train("slow", "train.lr=1e-3").iter().zip(&train("fast", "train.lr=1e-2")) {
+        assert_eq!(slow.values == fast.values, slow.name.starts_with("conv1"), "{}", slow.name);
+    }
+
+    let before = bench.listing();
+    for (change, parts) in [
+        ("train.groups=[{ match = \"conv2.*\", frozen = true }]", ["conv2.*", "did you mean `conv1.*`?"]),
+        ("train.groups=[{ match = \"*\", frozen = true }]", ["train.groups", "nothing to train"]),
+        ("train.class-weights=[1, 2]", ["2 weights", "4 classes"]),
+        ("train.class-weights=equal", ["class-weights", "\"balanced\""]),
+    ] {
+        bench.fail(&["train", &recipe, "--run", "run", "--set", change], 2, &parts);
+    }
+    assert_eq!(bench.listing(), before);
 }
 
 fn wait(mut child: Child) -> Option<i32> {

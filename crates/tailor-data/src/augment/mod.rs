@@ -152,8 +152,8 @@ pub enum Augmentation {
     },
     /// A few operations of fourteen, drawn anew for each image (Cubuk et al. 2020, "RandAugment: Practical
     /// Automated Data Augmentation with a Reduced Search Space"): none, shear and movement in two directions
-    /// each, turn, brightness, contrast, sharpness, fewer bits, negated highlights, stretched contrast and, for
-    /// color images, equalized histogram and saturation.
+    /// each, turn, brightness, contrast, sharpness, saturation (for color images), fewer bits, negated
+    /// highlights, stretched contrast, equalized histogram.
     RandAugment {
         /// How many: 1 to 14, by default 2.
         #[serde(default = "operations")]

@@ -46,6 +46,15 @@ impl BatchNorm {
         }
     }
 
+    /// What a pass is for this layer: one that is frozen in a network for training infers.
+    pub(super) fn pass(&self, pass: Pass) -> Pass {
+        let weight = self.weight.val();
+        match weight.is_autodiff() && !weight.is_require_grad() {
+            true => Pass::Inference,
+            false => pass,
+        }
+    }
+
     /// `[M, C]` to `[M, C]`, where M counts every position of every image.
     pub fn forward(&self, x: Tensor<2>, pass: Pass) -> Tensor<2> {
         self.forward_added(x, None, self.activation, pass)
@@ -66,6 +75,7 @@ impl BatchNorm {
         activation: Activation,
         pass: Pass,
     ) -> Tensor<2> {
+        let pass = self.pass(pass);
         let ([values, _], device) = (x.dims(), x.device());
         if matches!(pass, Pass::Training { .. }) && on_kernels(&device) {
             let operands = self.operands();

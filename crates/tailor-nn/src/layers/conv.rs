@@ -68,6 +68,7 @@ impl Conv {
         pool: Option<&Pool>,
         pass: Pass,
     ) -> Tensor<4> {
+        let pass = norm.pass(pass);
         if let (Some(bias), true) = (&self.bias, self.is_normalized_after_activation(&x, norm, pool, pass)) {
             let ([images, height, width, _], device) = (x.dims(), x.device());
             let spec = self.block_spec(height, width, pool.map(Pool::kernel));
@@ -95,6 +96,7 @@ impl Conv {
         activation: Activation,
         pass: Pass,
     ) -> Tensor<4> {
+        let pass = norm.pass(pass);
         let ([images, height, width, _], device) = (x.dims(), x.device());
         let is_bare = self.bias.is_none() && self.activation == Activation::None;
         if is_bare && matches!(pass, Pass::Training { .. }) && on_kernels(&device) {

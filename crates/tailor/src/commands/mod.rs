@@ -5,6 +5,7 @@ pub mod data;
 pub mod evaluate;
 pub mod predict;
 pub mod recipes;
+pub mod study;
 pub mod summary;
 pub mod train;
 pub mod tune;
@@ -30,6 +31,14 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// A source as an absolute path, so that a run on it can be resumed and evaluated from anywhere.
+fn absolute_source(source: &str) -> String {
+    match Source::parse(source) {
+        Source::Path(path) => path.canonicalize().unwrap_or(path).display().to_string(),
+        named => named.to_string(),
+    }
+}
 
 /// Which recipe, and what of it is replaced.
 #[derive(clap::Args)]
@@ -71,11 +80,7 @@ impl RecipeArgs {
     pub fn resolve(&self, context: &Context) -> anyhow::Result<(Recipe, RunData)> {
         let mut recipe = recipe(self.recipe.as_deref().unwrap_or(recipe::DEFAULT), &[])?;
         if let Some(source) = &self.data {
-            // Absolute, so that the run can be resumed and evaluated from anywhere.
-            recipe.data.source = match Source::parse(source) {
-                Source::Path(path) => path.canonicalize().unwrap_or(path).display().to_string(),
-                named => named.to_string(),
-            };
+            recipe.data.source = absolute_source(source);
         }
         recipe.train.epochs = self.epochs.map_or(recipe.train.epochs, NonZeroUsize::get);
         recipe.train.seed = self.seed.unwrap_or(recipe.train.seed);

@@ -59,7 +59,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
             (recipe, data, Start::Fresh)
         }
     };
-    recipe.architecture().plan(data.shape(), data.train.classes())?;
+    tailor_train::check(&recipe, &data)?;
     if args.find_lr {
         return find_learning_rate(&recipe, &data, args.run.as_deref(), &context);
     }
