@@ -14,8 +14,8 @@ const LOWEST: f64 = 1e-6;
 const HIGHEST: f64 = 10.0;
 /// Steps from one to the other: 30 for each factor of ten.
 const STEPS: usize = 211;
-/// Of the running mean that smooths the loss; forward and back, so that it does not lag.
-const SMOOTHING: f64 = 0.9;
+/// Steps on each side that a smoothed loss is the mean of.
+const SMOOTHING: usize = 10;
 /// The loss has broken down when it is this many times the lowest.
 const BREAKDOWN: f64 = 4.0;
 /// Steps over which the slope is taken.
@@ -98,22 +98,14 @@ fn judged(rates: Vec<f64>, losses: Vec<f64>) -> Result<RangeTest> {
     Ok(RangeTest { points: points.collect(), suggestion: two_digits(rates[steepest]), lowest: rates[lowest] })
 }
 
-/// A running mean over the losses, forward and then back, without the bias of its beginning.
+/// The mean over the steps around each, equally many on both sides: what comes after the breakdown reaches no further back.
 fn smoothed(losses: &[f64]) -> Vec<f64> {
-    let pass = |values: Vec<f64>| -> Vec<f64> {
-        let (mut sum, mut weight) = (0.0, 0.0);
-        let mean = |value: f64| {
-            sum = SMOOTHING * sum + (1.0 - SMOOTHING) * value;
-            weight = SMOOTHING * weight + (1.0 - SMOOTHING);
-            sum / weight
-        };
-        values.into_iter().map(mean).collect()
+    let mean = |i: usize| {
+        let reach = SMOOTHING.min(i).min(losses.len() - 1 - i);
+        let around = &losses[i - reach..=i + reach];
+        around.iter().sum::<f64>() / around.len() as f64
     };
-    let mut back = pass(losses.to_vec());
-    back.reverse();
-    let mut both = pass(back);
-    both.reverse();
-    both
+    (0..losses.len()).map(mean).collect()
 }
 
 fn two_digits(value: f64) -> f64 {

@@ -125,10 +125,10 @@ mod tests {
             for seed in 0..30 {
                 let all = displacements(smoothness, seed);
                 for row in all.chunks(64) {
-                    for x in 0..64 - distance {
-                        for axis in 0..2 {
-                            square += f64::from(row[x][axis]).powi(2);
-                            product += f64::from(row[x][axis]) * f64::from(row[x + distance][axis]);
+                    for (here, there) in row.iter().zip(&row[distance..]) {
+                        for (a, b) in here.iter().zip(there) {
+                            square += f64::from(*a).powi(2);
+                            product += f64::from(*a) * f64::from(*b);
                             count += 1.0;
                         }
                     }

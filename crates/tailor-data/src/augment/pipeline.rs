@@ -133,7 +133,8 @@ impl Pipeline {
                 Stage::Geometric(steps) => {
                     let mut geometry = Geometry::new(self.shape, self.shape);
                     self.draw(steps, turn, &mut generator, &mut geometry);
-                    resample(geometry, &out.to_vec(), out);
+                    let source = out.to_vec();
+                    resample(geometry, &source, out);
                 }
                 Stage::Pixels(step) => self.change_pixels(step, out, &mut generator),
             }
@@ -239,7 +240,8 @@ impl Pipeline {
                         Some(Operation::Map(map)) => {
                             let mut geometry = Geometry::new(shape, shape);
                             geometry.push(map);
-                            resample(geometry, &image.to_vec(), image);
+                            let source = image.to_vec();
+                            resample(geometry, &source, image);
                         }
                         None => {}
                     }
