@@ -13,7 +13,7 @@ REPORTED = {"ann-256-128": "87", "cnn-32-64": "92", "cnn-32-64-64": "90.21", "cn
 
 print("| recipe | reported, % | test accuracy, % | loss | macro F1 | seeds | epochs | training |")
 print("|---|--:|--:|--:|--:|--:|--:|--:|")
-for recipe in sorted(path for path in Path(__file__).parent.iterdir() if path.is_dir()):
+for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*/seed-*/evaluation.json")}):
     runs = sorted(run for run in recipe.iterdir() if (run / "evaluation.json").exists())
     figures = [json.loads((run / "evaluation.json").read_text()) for run in runs]
     epochs = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]

@@ -71,6 +71,12 @@ impl Dense {
         PackedDense(self.panels(Isa::current(), weights, bias))
     }
 
+    /// Packs weights that are given as `[Out, In]`.
+    pub fn pack_transposed(&self, weights: &[f32], bias: Option<&[f32]>) -> PackedDense {
+        self.check(weights, bias);
+        PackedDense(Panels::from_channels(Isa::current(), weights, self.outputs, self.inputs, bias))
+    }
+
     /// The panels of some rows of the weights.
     fn panels(&self, isa: Isa, rows: &[f32], bias: Option<&[f32]>) -> Panels {
         let inputs = rows.len() / self.outputs.max(1);
@@ -181,6 +187,17 @@ impl Dense {
                 unsafe { product.run(0..batch, 0..transposed.blocks(), dx.at(rows.start), inputs) };
             }
         });
+    }
+
+    /// `dw = xᵀ · dz`, `[In, Out]`: of [`Dense::backward`] the gradient with respect to the weights alone, where `dz`
+    /// `[N, Out]` is the gradient before the activation.
+    pub fn weight_gradient(&self, x: &[f32], dz: &[f32], dw: &mut [f32]) {
+        let Self { batch, inputs, outputs, .. } = *self;
+        assert_eq!(x.len(), batch * inputs, "x is [N, In]");
+        assert_eq!(dz.len(), batch * outputs, "dz is [N, Out]");
+        assert_eq!(dw.len(), inputs * outputs, "dw is [In, Out]");
+        let gradients = Panels::from_rows(Isa::current(), dz, outputs, batch, None, |row| row * outputs);
+        product(&gradients, Layout::matrix(inputs, 1, batch, inputs), x, Activation::Identity, dw);
     }
 }
 

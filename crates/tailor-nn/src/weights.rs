@@ -34,9 +34,12 @@ pub fn to_safetensors(tensors: &[NamedTensor], metadata: &BTreeMap<String, Strin
     insert_metadata(&file, metadata)
 }
 
-/// Adds `__metadata__` to a file without it. The crate takes it as a `HashMap` and writes that in an order that
+/// Adds `__metadata__` to a safetensors file without it. The crate takes it as a `HashMap` and writes that in an order that
 /// changes from run to run; model files must not.
-fn insert_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+///
+/// # Panics
+/// If it is no such file.
+pub fn insert_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let (length, rest) = file.split_first_chunk::<8>().expect("a file starts with its header's length");
     let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
     let entries = std::str::from_utf8(header)

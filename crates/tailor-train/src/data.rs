@@ -35,23 +35,30 @@ impl RunData {
     /// # Errors
     /// Those of reading and splitting, and [`Error::Unsuitable`] when too little would be left to train on.
     pub fn open(recipe: &Recipe) -> Result<Self> {
-        let DataRecipe { limit, augment, normalize, .. } = &recipe.data;
-        let source = Source::parse(&recipe.data.source);
-        let Splits { name, train, validation, test, notes } = open_source(&recipe.data)?;
+        Self::split(&recipe.data, recipe.train.seed)
+    }
+
+    /// Opens data and splits it by a seed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn split(recipe: &DataRecipe, seed: u64) -> Result<Self> {
+        let DataRecipe { limit, augment, normalize, .. } = recipe;
+        let source = Source::parse(&recipe.source);
+        let Splits { name, train, validation, test, notes } = open_source(recipe)?;
         let stored = train.shape();
-        if let Some(size) = recipe.data.store_size.or(recipe.data.size)
+        if let Some(size) = recipe.store_size.or(recipe.size)
             && (stored.height, stored.width) != (size, size)
         {
             return Err(Error::Unsuitable(format!(
                 "data.size = {size} is for folders of images; the images of {name} have {stored}"
             )));
         }
-        let shape = shape_of(&recipe.data, stored);
-        let seed = recipe.train.seed;
+        let shape = shape_of(recipe, stored);
         let (train, validation) = match validation {
             Some(validation) => (train, validation),
             None => {
-                let images = match recipe.data.validation {
+                let images = match recipe.validation {
                     Some(validation) => held_out(validation, train.len())?,
                     None => (train.len() / 10).min(DEFAULT_VALIDATION),
                 };
@@ -72,7 +79,7 @@ impl RunData {
             [] if stored == shape => None,
             steps => Some(Pipeline::resizing(steps, stored, shape)?),
         };
-        let preparation = recipe.data.preparation.unwrap_or(match source {
+        let preparation = recipe.preparation.unwrap_or(match source {
             Source::FashionMnist => Preparation::FashionMnist,
             _ => Preparation::Resize,
         });

@@ -30,6 +30,9 @@ pub enum Error {
     /// From building the network.
     #[error(transparent)]
     Network(#[from] tailor_nn::Error),
+    /// From fitting a baseline.
+    #[error(transparent)]
+    Baseline(#[from] tailor_baseline::Error),
     /// From judging its predictions.
     #[error(transparent)]
     Evaluation(#[from] tailor_eval::Error),

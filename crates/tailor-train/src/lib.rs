@@ -9,13 +9,17 @@
 //!
 //!  recipe ──→ learning_rate, batch_size: what to train it with, by measuring a few steps
 //!
-//!  model file ──→ inference ──→ predictions
+//!  baseline recipe ──→ data ──→ baseline ──→ run folder, without epochs and checkpoint
+//!
+//!  model file, of either ──→ inference ──→ predictions
 //! ```
 //!
 //! Everything random is a function of the seed and the position in the run, so that a run that was killed and
 //! resumed ends in the same bits as one that was not.
 
+mod any_recipe;
 pub mod average;
+pub mod baseline;
 pub mod batch_size;
 pub mod checkpoint;
 pub mod class_weights;
@@ -35,9 +39,11 @@ mod spelling;
 pub mod study;
 pub mod trainer;
 
+pub use any_recipe::AnyRecipe;
+pub use baseline::BaselineRecipe;
 pub use data::RunData;
 pub use error::{Error, Result};
-pub use model_file::{Model, ModelInfo};
+pub use model_file::{Classifier, Model, ModelInfo};
 pub use recipe::{Override, Recipe};
 pub use run::RunFolder;
 pub use trainer::{Observer, Outcome, Run, Start, check, train};

@@ -1,23 +1,27 @@
-//! A trained model as one file: weights, recipe, classes, normalization and validation metrics.
+//! A trained model, network or baseline, as one file: tensors, recipe, classes, normalization and validation metrics.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
+use tailor_baseline::{Baseline, Frame, TensorSource};
 use tailor_data::{ImageShape, Normalization, Preparation};
 use tailor_nn::Shape;
-use tailor_nn::weights::{NamedTensor, from_safetensors, to_safetensors};
-use tailor_nn::{Device, Network, Predictor, Summary};
+use tailor_nn::weights::{NamedTensor, from_safetensors, insert_metadata, to_safetensors};
+use tailor_nn::{Device, Network, Predictor, Summary, SummaryRow};
 
+use crate::any_recipe::AnyRecipe;
+use crate::baseline::BaselineRecipe;
 use crate::recipe::Recipe;
 use crate::run::{file_error, files};
 use crate::{Error, Result};
 
 /// What a model file says beside its weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
     /// The recipe that made it.
-    pub recipe: Recipe,
+    pub recipe: AnyRecipe,
     /// What the data calls itself.
     pub data_name: String,
     /// In the order of the logits.
@@ -43,10 +47,18 @@ pub struct ValidationMetrics {
     pub accuracy: f64,
 }
 
+/// What a model predicts with.
+pub enum Classifier {
+    /// A network with its weights, packed for inference.
+    Network(Predictor),
+    /// A classical classifier.
+    Baseline(Baseline),
+}
+
 /// A model, ready to predict.
 pub struct Model {
-    /// The network with its weights, ready for inference.
-    pub predictor: Predictor,
+    /// What it predicts with.
+    pub classifier: Classifier,
     /// What it consists of.
     pub summary: Summary,
     /// What the file says beside them.
@@ -75,7 +87,16 @@ const MAX_FILE_BYTES: u64 = 4 << 30;
 impl ModelInfo {
     /// The file for a network's tensors. It holds nothing that changes from run to run, such as times.
     pub fn to_bytes(&self, tensors: &[NamedTensor]) -> Vec<u8> {
-        let metadata = BTreeMap::from(
+        to_safetensors(tensors, &self.metadata())
+    }
+
+    /// The file for a baseline, likewise.
+    pub fn baseline_bytes(&self, baseline: &Baseline) -> Vec<u8> {
+        insert_metadata(&tailor_baseline::to_safetensors(&baseline.export()), &self.metadata())
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        BTreeMap::from(
             [
                 (keys::FORMAT, FORMAT.to_string()),
                 (keys::VERSION, env!("CARGO_PKG_VERSION").to_string()),
@@ -88,18 +109,12 @@ impl ModelInfo {
                 (keys::VALIDATION, to_json(&self.validation)),
             ]
             .map(|(key, value)| (key.to_string(), value)),
-        );
-        to_safetensors(tensors, &metadata)
+        )
     }
 
-    /// A fresh network of the recipe's architecture.
-    fn network(&self, device: &Device) -> Result<Network> {
-        let shape = Shape::Image {
-            height: self.shape.height,
-            width: self.shape.width,
-            channels: self.shape.channels,
-        };
-        Ok(Network::new(&self.recipe.architecture(), shape, self.class_names.len(), 0, device)?)
+    fn network_shape(&self) -> Shape {
+        let ImageShape { height, width, channels } = self.shape;
+        Shape::Image { height, width, channels }
     }
 }
 
@@ -120,7 +135,9 @@ impl Model {
             return Err(refuse(format!("it is {} GB large", file.len() >> 30)));
         }
         let bytes = std::fs::read(path).map_err(|source| file_error("read", path, source))?;
-        let (tensors, metadata) = from_safetensors(&bytes).map_err(|error| refuse(error.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes)
+            .map_err(|error| refuse(tailor_nn::Error::NotSafetensors(error.to_string()).to_string()))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
         let entry = |key: &str| {
             let missing = || refuse(format!("its metadata has no `{key}`; was it written by this program?"));
             metadata.get(key).map(String::as_str).ok_or_else(missing)
@@ -132,7 +149,7 @@ impl Model {
         let unreadable =
             |key: &str, error: String| refuse(format!("its metadata `{key}` cannot be read: {error}"));
         let info = ModelInfo {
-            recipe: Recipe::parse(entry(keys::RECIPE)?, "its recipe")
+            recipe: AnyRecipe::parse(entry(keys::RECIPE)?, "its recipe")
                 .map_err(|error| unreadable(keys::RECIPE, error.to_string()))?,
             data_name: entry(keys::DATA)?.to_string(),
             class_names: from_json(entry(keys::CLASSES)?)
@@ -145,10 +162,13 @@ impl Model {
             validation: from_json(entry(keys::VALIDATION)?)
                 .map_err(|error| unreadable(keys::VALIDATION, error))?,
         };
-        info.check(&tensors).map_err(refuse)?;
-        let mut network = info.network(device).map_err(|error| refuse(error.to_string()))?;
-        network.import(tensors).map_err(|error| refuse(error.to_string()))?;
-        Ok(Model { predictor: network.predictor(), summary: network.summary(), info })
+        info.check().map_err(refuse)?;
+        let (classifier, summary) = match &info.recipe {
+            AnyRecipe::Network(recipe) => info.network(recipe, &bytes, device),
+            AnyRecipe::Baseline(recipe) => info.baseline(recipe, &bytes),
+        }
+        .map_err(refuse)?;
+        Ok(Model { classifier, summary, info })
     }
 
     /// The model file that a path names: itself, or the one in a run's folder.
@@ -159,7 +179,7 @@ impl Model {
 
 impl ModelInfo {
     /// What contradicts itself, before anything of the claimed size is built.
-    fn check(&self, tensors: &[NamedTensor]) -> std::result::Result<(), String> {
+    fn check(&self) -> std::result::Result<(), String> {
         let ImageShape { height, width, channels } = self.shape;
         let extent = 1..=1 << 14;
         if !extent.contains(&height) || !extent.contains(&width) || !matches!(channels, 1 | 3) {
@@ -171,19 +191,57 @@ impl ModelInfo {
         if !self.normalization.fits(channels) {
             return Err(format!("its normalization does not fit images of {channels} channels"));
         }
+        Ok(())
+    }
+
+    /// The network of a recipe with the weights of a file.
+    fn network(
+        &self,
+        recipe: &Recipe,
+        file: &[u8],
+        device: &Device,
+    ) -> std::result::Result<(Classifier, Summary), String> {
+        let (tensors, _) = from_safetensors(file).map_err(|error| error.to_string())?;
+        let (architecture, shape, classes) =
+            (recipe.architecture(), self.network_shape(), self.class_names.len());
         // A recipe can ask for any number of weights; those in the file are bounded by its size.
-        let shape = Shape::Image { height, width, channels };
-        let plan = self
-            .recipe
-            .architecture()
-            .plan(shape, self.class_names.len())
-            .map_err(|error| error.to_string())?;
+        let plan = architecture.plan(shape, classes).map_err(|error| error.to_string())?;
         let claimed: usize = plan.iter().map(|layer| layer.trainable() + layer.statistics()).sum();
         let found: usize = tensors.iter().map(|tensor| tensor.values.len()).sum();
         if claimed != found {
             return Err(format!("its recipe describes {claimed} parameters, but it holds {found}"));
         }
-        Ok(())
+        let network = Network::new(&architecture, shape, classes, 0, device);
+        let mut network = network.map_err(|error| error.to_string())?;
+        network.import(tensors).map_err(|error| error.to_string())?;
+        Ok((Classifier::Network(network.predictor()), network.summary()))
+    }
+
+    /// The baseline of a recipe with the tensors of a file.
+    fn baseline(
+        &self,
+        recipe: &BaselineRecipe,
+        file: &[u8],
+    ) -> std::result::Result<(Classifier, Summary), String> {
+        let classes = self.class_names.len();
+        let frame = Frame { shape: self.shape, normalization: self.normalization.clone(), classes };
+        let import = || Baseline::import(recipe.plan(), frame, TensorSource::read(file)?);
+        let baseline = import().map_err(|error| error.to_string())?;
+        let row = |name: &str, layer: String, numbers: usize, trainable: usize| SummaryRow {
+            name: name.into(),
+            layer,
+            output: Shape::Features(numbers),
+            trainable,
+            statistics: 0,
+        };
+        let features = baseline.features();
+        let classifier = baseline.classifier();
+        let rows = vec![
+            row("features", features.describe(), features.len(), features.parameters()),
+            row("classifier", classifier.describe(), classes, classifier.parameters()),
+        ];
+        let summary = Summary { input: self.network_shape(), rows };
+        Ok((Classifier::Baseline(baseline), summary))
     }
 }
 

@@ -16,6 +16,7 @@
 //! lr = 1e-3
 //! ```
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tailor_data::{Augmentation, Preparation, Sampling};
 use tailor_nn::architecture::{Architecture, LayerSpec};
@@ -279,11 +280,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] with the line, the key and the nearest known key.
     pub fn parse(text: &str, origin: &str) -> Result<Recipe> {
-        let recipe: Recipe = toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-            let place = line.map_or(origin.to_string(), |line| format!("{origin}, line {line}"));
-            Error::Recipe { place, reason: spelling::explain(error.message()) }
-        })?;
+        let recipe: Recipe = parse_toml(text, origin)?;
         recipe.check().map_err(|reason| Error::Recipe { place: origin.into(), reason })?;
         Ok(recipe)
     }
@@ -293,20 +290,8 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] names the key, and the nearest known one.
     pub fn with_overrides(&self, overrides: &[Override]) -> Result<Recipe> {
-        let mut recipe = self.clone();
-        let mut places = Vec::new();
-        for Override { key, value } in overrides {
-            let place = format!("--set {key}={value}");
-            let refuse = |reason: String| Error::Recipe { place: place.clone(), reason };
-            let mut table = toml::Value::try_from(&recipe).expect("a recipe is TOML");
-            // `"sgd"` stands for `{ type = "sgd" }`, without the keys of the type before.
-            let key = key.strip_suffix(".type").unwrap_or(key);
-            *entry(&mut table, key).map_err(refuse)? = parse_value(value);
-            recipe = table.try_into().map_err(|e: toml::de::Error| refuse(spelling::explain(e.message())))?;
-            places.push(place);
-        }
-        // Only together do they have to make sense.
-        recipe.check().map_err(|reason| Error::Recipe { place: places.join(" "), reason })?;
+        let (recipe, place) = replace_keys(self, overrides)?;
+        recipe.check().map_err(|reason| Error::Recipe { place, reason })?;
         Ok(recipe)
     }
 
@@ -323,24 +308,7 @@ impl Recipe {
     /// What is impossible about the values, if anything. The architecture is checked when the data's shape is known.
     fn check(&self) -> std::result::Result<(), String> {
         let train = &self.train;
-        let at_least_one = |key: &str, value: usize| match value {
-            0 => Err(format!("{key} must be at least 1")),
-            _ => Ok(()),
-        };
-        let not_negative = |key: &str, value: f64| match value >= 0.0 && value.is_finite() {
-            true => Ok(()),
-            false => Err(format!("{key} must be 0 or more, not {value}")),
-        };
-        let positive = |key: &str, value: f64| match value > 0.0 && value.is_finite() {
-            true => Ok(()),
-            false => Err(format!("{key} must be above 0, not {value}")),
-        };
-        if self.name.is_empty() || !self.name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
-            return Err(format!(
-                "name must consist of letters, digits, `-`, `_` and `.`, not {:?}",
-                self.name
-            ));
-        }
+        check_name(&self.name)?;
         at_least_one("train.epochs", train.epochs)?;
         at_least_one("train.batch-size", train.batch_size)?;
         positive("train.lr", train.lr)?;
@@ -380,7 +348,14 @@ impl Recipe {
         }
         train.schedule.check()?;
         train.optimizer.check()?;
-        if let Some(validation) = self.data.validation {
+        self.data.check()
+    }
+}
+
+impl DataRecipe {
+    /// What is impossible about the values, if anything.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        if let Some(validation) = self.validation {
             positive("data.validation", validation)?;
             if validation >= 1.0 && validation.fract() != 0.0 {
                 return Err(format!(
@@ -388,23 +363,82 @@ impl Recipe {
                 ));
             }
         }
-        self.data.limit.map_or(Ok(()), |images| at_least_one("data.limit", images))?;
-        self.data.size.map_or(Ok(()), |size| at_least_one("data.size", size))?;
-        if let Some(stored) = self.data.store_size
-            && self.data.size.is_none_or(|size| stored < size)
+        self.limit.map_or(Ok(()), |images| at_least_one("data.limit", images))?;
+        self.size.map_or(Ok(()), |size| at_least_one("data.size", size))?;
+        if let Some(stored) = self.store_size
+            && self.size.is_none_or(|size| stored < size)
         {
             return Err(format!("data.store-size = {stored} needs a data.size that is not larger"));
         }
-        match self.data.channels {
+        match self.channels {
             None | Some(1 | 3) => {}
             Some(channels) => {
                 return Err(format!("data.channels must be 1 (grey) or 3 (color), not {channels}"));
             }
         }
-        for (position, augmentation) in self.data.augment.iter().enumerate() {
+        for (position, augmentation) in self.augment.iter().enumerate() {
             augmentation.check().map_err(|error| format!("data.augment.{position}: {error}"))?;
         }
         Ok(())
+    }
+}
+
+/// A recipe of any kind from its text, unchecked; `origin` names the text in errors.
+pub(crate) fn parse_toml<R: DeserializeOwned>(text: &str, origin: &str) -> Result<R> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        let place = line.map_or(origin.to_string(), |line| format!("{origin}, line {line}"));
+        Error::Recipe { place, reason: spelling::explain(error.message()) }
+    })
+}
+
+/// A recipe of any kind with some keys replaced, and what replaced them, for errors. It is unchecked: only together do
+/// the values have to make sense.
+pub(crate) fn replace_keys<R: Clone + Serialize + DeserializeOwned>(
+    recipe: &R,
+    overrides: &[Override],
+) -> Result<(R, String)> {
+    let mut recipe = recipe.clone();
+    let mut places = Vec::new();
+    for Override { key, value } in overrides {
+        let place = format!("--set {key}={value}");
+        let refuse = |reason: String| Error::Recipe { place: place.clone(), reason };
+        let mut table = toml::Value::try_from(&recipe).expect("a recipe is TOML");
+        // `"sgd"` stands for `{ type = "sgd" }`, without the keys of the type before.
+        let key = key.strip_suffix(".type").unwrap_or(key);
+        *entry(&mut table, key).map_err(refuse)? = parse_value(value);
+        recipe = table.try_into().map_err(|e: toml::de::Error| refuse(spelling::explain(e.message())))?;
+        places.push(place);
+    }
+    Ok((recipe, places.join(" ")))
+}
+
+fn at_least_one(key: &str, value: usize) -> std::result::Result<(), String> {
+    match value {
+        0 => Err(format!("{key} must be at least 1")),
+        _ => Ok(()),
+    }
+}
+
+fn not_negative(key: &str, value: f64) -> std::result::Result<(), String> {
+    match value >= 0.0 && value.is_finite() {
+        true => Ok(()),
+        false => Err(format!("{key} must be 0 or more, not {value}")),
+    }
+}
+
+fn positive(key: &str, value: f64) -> std::result::Result<(), String> {
+    match value > 0.0 && value.is_finite() {
+        true => Ok(()),
+        false => Err(format!("{key} must be above 0, not {value}")),
+    }
+}
+
+/// What is wrong with a recipe's name, which names a folder.
+pub(crate) fn check_name(name: &str) -> std::result::Result<(), String> {
+    match !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)) {
+        true => Ok(()),
+        false => Err(format!("name must consist of letters, digits, `-`, `_` and `.`, not {name:?}")),
     }
 }
 

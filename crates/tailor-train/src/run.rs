@@ -86,6 +86,18 @@ impl RunFolder {
         }
     }
 
+    /// Gives up a folder in which nothing was written yet.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the lock cannot be removed.
+    pub fn discard(self) -> Result<()> {
+        let lock = self.file(files::LOCK);
+        fs::remove_file(&lock).map_err(|source| file_error("remove", &lock, source))?;
+        // It stays if the user has something else in it.
+        let _ = fs::remove_dir(&self.path);
+        Ok(())
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

@@ -16,6 +16,7 @@ use tailor_nn::layers::Pass;
 use tailor_nn::loss::{Partners, Targets, cross_entropy};
 use tailor_nn::{Device, Network, Summary};
 
+use crate::any_recipe::AnyRecipe;
 use crate::average::Average;
 use crate::checkpoint::{self, ComputedBy, Identity, Partial, Progress};
 use crate::data::RunData;
@@ -347,7 +348,7 @@ impl<'a> Trainer<'a> {
     fn model_info(&self, validation: ValidationMetrics) -> ModelInfo {
         let Run { recipe, data, .. } = self.run;
         ModelInfo {
-            recipe: recipe.clone(),
+            recipe: AnyRecipe::Network(recipe.clone()),
             data_name: data.name.clone(),
             class_names: data.train.class_names().to_vec(),
             shape: data.validation.shape(),

@@ -1,7 +1,7 @@
 //! `tailor`: train, judge and use classifiers of clothing images.
 //!
 //! ```text
-//! main ──→ commands::{train, tune, evaluate, predict, data, recipes, summary, study, benchmark}
+//! main ──→ commands::{train, baseline, tune, evaluate, predict, data, recipes, summary, study, benchmark}
 //!                │         each: its arguments, then what it does with the libraries
 //!                ├── progress   (bars on a terminal, lines elsewhere)
 //!                ├── results    (what is written after an evaluation)
@@ -42,6 +42,7 @@ const EXAMPLES: &str = "\
 Examples:
   tailor train                              train the default recipe on Fashion-MNIST
   tailor train cnn-32-64 --set train.lr=3e-4
+  tailor baseline hog-svm                   a classical classifier to compare with
   tailor evaluate runs/starter-001
   tailor predict runs/starter-001 shoe.jpg photos/
   tailor data preview --output preview.png";
@@ -49,6 +50,7 @@ Examples:
 #[derive(Subcommand)]
 enum Command {
     Train(commands::train::Args),
+    Baseline(commands::baseline::Args),
     Tune(commands::tune::Args),
     Evaluate(commands::evaluate::Args),
     Predict(commands::predict::Args),
@@ -96,6 +98,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let context = context(&cli)?;
     match cli.command {
         Command::Train(args) => commands::train::run(args, context),
+        Command::Baseline(args) => commands::baseline::run(args, context),
         Command::Tune(args) => commands::tune::run(args, context),
         Command::Evaluate(args) => commands::evaluate::run(args, context),
         Command::Predict(args) => commands::predict::run(args, context),
@@ -125,6 +128,7 @@ fn context(cli: &Cli) -> anyhow::Result<Context> {
 
 /// Whether the error lies in what was asked, not in what became of it.
 fn is_usage(error: &anyhow::Error) -> bool {
+    use tailor_baseline::Error::{Settings, Unsuitable};
     use tailor_nn::Error::Architecture;
     use tailor_train::Error;
     let is_asked = |error: &Error| {
@@ -134,11 +138,13 @@ fn is_usage(error: &anyhow::Error) -> bool {
                 | Error::Recipe { .. }
                 | Error::Exists(_)
                 | Error::Network(Architecture { .. })
+                | Error::Baseline(Settings(_) | Unsuitable(_))
         )
     };
     error.is::<commands::Usage>()
         || error.downcast_ref().is_some_and(is_asked)
         || matches!(error.downcast_ref(), Some(Architecture { .. }))
+        || matches!(error.downcast_ref(), Some(Settings(_) | Unsuitable(_)))
         || matches!(
             error.downcast_ref(),
             Some(

@@ -6,8 +6,8 @@ use std::path::Path;
 use tailor_data::Dataset;
 use tailor_eval::{Evaluation, History, Predictions, Timing, table, thousands};
 use tailor_report::{LayerRow, Picture, Pictures, RunReport, html, plots};
-use tailor_train::Model;
 use tailor_train::run::{files, replace_file};
+use tailor_train::{AnyRecipe, Model};
 
 use crate::Context;
 
@@ -55,7 +55,7 @@ impl<'a> Results<'a> {
         let mut predictions = Vec::new();
         self.predictions.write_csv(&mut predictions)?;
         replace_file(&folder.join(files::PREDICTIONS), &predictions)?;
-        for (name, bytes) in plots(&self.evaluation, &self.history, self.kept_epoch())? {
+        for (name, bytes) in plots(&self.evaluation, self.epochs(), self.kept_epoch())? {
             replace_file(&folder.join(name), &bytes)?;
         }
         replace_file(&folder.join(files::REPORT), self.page()?.as_bytes())?;
@@ -72,7 +72,7 @@ impl<'a> Results<'a> {
     /// Prints the tables, and where the page is.
     pub fn print(&self, quiet: bool, page: Option<&Path>) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{} on the {} part of {}:", self.model.info.recipe.name, self.part, self.data_name)?;
+        writeln!(out, "{} on the {} part of {}:", self.model.info.recipe.name(), self.part, self.data_name)?;
         writeln!(out, "{}", table(&self.evaluation))?;
         if !quiet {
             writeln!(out, "{:.0} images/s", self.timing.images_per_second())?;
@@ -110,13 +110,13 @@ impl<'a> Results<'a> {
             .collect();
         let settings = info.recipe.to_toml();
         let report = RunReport {
-            title: &info.recipe.name,
-            description: &info.recipe.description,
+            title: info.recipe.name(),
+            description: info.recipe.description(),
             data_name: self.data_name,
             part: self.part,
             evaluation: &self.evaluation,
             predictions: &self.predictions,
-            history: &self.history,
+            history: self.epochs(),
             kept_epoch: self.kept_epoch(),
             pictures: &DatasetPictures(self.images),
             layers,
@@ -127,18 +127,30 @@ impl<'a> Results<'a> {
         Ok(html(&report)?)
     }
 
+    fn is_network(&self) -> bool {
+        matches!(self.model.info.recipe, AnyRecipe::Network(_))
+    }
+
+    /// What curves are drawn of: a baseline has a single row of metrics, and no curves.
+    fn epochs(&self) -> &History {
+        static NONE: History = History(Vec::new());
+        if self.is_network() { &self.history } else { &NONE }
+    }
+
     fn kept_epoch(&self) -> Option<usize> {
-        self.model.info.validation.map(|kept| kept.epoch)
+        self.model.info.validation.filter(|_| self.is_network()).map(|kept| kept.epoch)
     }
 
     fn facts(&self) -> Vec<(String, String)> {
         let info = &self.model.info;
         let mut facts = vec![("tailor".to_string(), env!("CARGO_PKG_VERSION").to_string())];
         let mut add = |name: &str, value: String| facts.push((name.to_string(), value));
-        add("Seed", info.recipe.train.seed.to_string());
+        add("Seed", info.recipe.seed().to_string());
         add("Parameters", thousands(self.model.summary.parameters()));
         if let Some(kept) = info.validation {
-            add("Kept epoch", format!("{} of {}", kept.epoch, self.history.0.len().max(kept.epoch)));
+            if self.is_network() {
+                add("Kept epoch", format!("{} of {}", kept.epoch, self.history.0.len().max(kept.epoch)));
+            }
             add("Validation accuracy", format!("{:.2} %", 100.0 * kept.accuracy));
         }
         if !self.history.0.is_empty() {
@@ -155,8 +167,9 @@ impl<'a> Results<'a> {
 
     fn reproduce(&self) -> String {
         let threads = self.threads;
+        let command = if self.is_network() { "train" } else { "baseline" };
         format!(
-            "tailor train recipe.toml --threads {threads}    # the recipe above, saved as a file\n\
+            "tailor {command} recipe.toml --threads {threads}    # the recipe above, saved as a file\n\
              tailor evaluate model.safetensors"
         )
     }

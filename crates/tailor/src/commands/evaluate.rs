@@ -92,9 +92,9 @@ fn prepare_output(output: &Path, model: &Path) -> anyhow::Result<Option<RunFolde
 
 /// The part of the data to judge by.
 fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
-    let mut recipe = model.info.recipe.clone();
+    let mut recipe = model.info.recipe.data().clone();
     if let Some(source) = &args.data {
-        recipe.data.source.clone_from(source);
+        recipe.source.clone_from(source);
     }
     if args.part == Part::Test {
         let shape = model.info.shape;
@@ -105,14 +105,14 @@ fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
             ..OpenOptions::default()
         };
         // The training part is not read where there is a test part.
-        let judged = tailor_data::open_judged(&Source::parse(&recipe.data.source), &options)?;
+        let judged = tailor_data::open_judged(&Source::parse(&recipe.source), &options)?;
         if judged.part == "test" || args.data.is_some() {
             return Ok(judged);
         }
     }
     // Split by the recipe's seed: exactly the parts that it was trained with. Data without a test part is judged, as
     // after training, by what was held out.
-    let RunData { name, train, validation, notes, .. } = RunData::open(&recipe)?;
+    let RunData { name, train, validation, notes, .. } = RunData::split(&recipe, model.info.recipe.seed())?;
     let (part, images) = match args.part {
         // They may be stored larger than the network takes them.
         Part::Train if train.shape() != model.info.shape => {

@@ -1,5 +1,6 @@
 //! One module a command: its arguments and what it does.
 
+pub mod baseline;
 pub mod benchmark;
 pub mod data;
 pub mod evaluate;
@@ -15,7 +16,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use tailor_data::Source;
-use tailor_train::{Override, Recipe, RunData, batch_size, recipe};
+use tailor_train::{BaselineRecipe, Override, Recipe, RunData, batch_size, recipe};
 
 use crate::Context;
 use crate::progress::say;
@@ -120,8 +121,11 @@ fn fastest_batch_size(recipe: &Recipe, data: &RunData, context: &Context) -> any
 
 /// The recipe of a built-in name or of a file, with some keys replaced.
 fn recipe(name_or_file: &str, overrides: &[Override]) -> anyhow::Result<Recipe> {
-    let is_file = name_or_file.ends_with(".toml") || name_or_file.contains(std::path::is_separator);
-    let recipe = if is_file {
+    if BaselineRecipe::built_in_text(name_or_file).is_ok() {
+        let text = format!("`{name_or_file}` is no network; fit it with: tailor baseline {name_or_file}");
+        return Err(Usage(text).into());
+    }
+    let recipe = if is_recipe_file(name_or_file) {
         let text = std::fs::read_to_string(Path::new(name_or_file))
             .with_context(|| format!("cannot read the recipe {name_or_file}"))?;
         Recipe::parse(&text, name_or_file)?
@@ -129,4 +133,9 @@ fn recipe(name_or_file: &str, overrides: &[Override]) -> anyhow::Result<Recipe> 
         Recipe::parse(Recipe::built_in_text(name_or_file)?, name_or_file)?
     };
     Ok(recipe.with_overrides(overrides)?)
+}
+
+/// Whether it is a recipe's file rather than a built-in name.
+fn is_recipe_file(name_or_file: &str) -> bool {
+    name_or_file.ends_with(".toml") || name_or_file.contains(std::path::is_separator)
 }

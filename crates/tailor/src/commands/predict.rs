@@ -178,11 +178,8 @@ impl Predictor<'_> {
             return Ok(());
         }
         let info = &self.model.info;
-        let mut values = vec![0.0; images.len() * info.shape.len()];
-        for ((_, pixels), values) in images.iter().zip(values.chunks_exact_mut(info.shape.len())) {
-            info.normalization.apply(pixels, values);
-        }
-        let logits = self.model.predictor.logits(&values);
+        let pixels: Vec<u8> = images.iter().flat_map(|(_, pixels)| pixels).copied().collect();
+        let logits = self.model.logits(&pixels);
         // Predictions are of labeled images; these labels are not looked at.
         let predictions = Predictions::from_logits(info.class_names.clone(), vec![0; images.len()], &logits)?;
         for (name, pixels) in images {

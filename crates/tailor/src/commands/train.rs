@@ -71,7 +71,8 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let version = env!("CARGO_PKG_VERSION");
     folder.write(files::RECIPE, format!("# tailor {version}\n{}", recipe.to_toml()).as_bytes())?;
     if !context.quiet {
-        announce(&recipe, &data, &folder);
+        say(format_args!("recipe  {}  {}", recipe.name, recipe.description));
+        announce_data(&data, &folder);
     }
     train(&recipe, &data, &folder, start, &context)
 }
@@ -165,8 +166,8 @@ fn recipe_of_run(folder: &Path) -> anyhow::Result<Recipe> {
     Recipe::parse(&text, &path.display().to_string()).context("the run cannot be resumed")
 }
 
-fn announce(recipe: &Recipe, data: &RunData, folder: &RunFolder) {
-    say(format_args!("recipe  {}  {}", recipe.name, recipe.description));
+/// Says what a run learns from and where it leaves things.
+pub fn announce_data(data: &RunData, folder: &RunFolder) {
     let test = data.test.as_ref().map_or("no".to_string(), |test| test.len().to_string());
     say(format_args!(
         "data    {}: {} training, {} validation, {test} test images of {}, {} classes",
