@@ -25,11 +25,24 @@ pub struct ConfusedPair {
 impl Confusion {
     /// Counts what `predictions` say.
     pub fn of(predictions: &Predictions) -> Self {
-        let mut counts = vec![vec![0; predictions.classes()]; predictions.classes()];
-        for i in 0..predictions.len() {
-            counts[predictions.label(i)][predictions.predicted(i)] += 1;
-        }
+        let answer = |i| (predictions.label(i), predictions.predicted(i));
+        Self::count(predictions.classes(), (0..predictions.len()).map(answer))
+    }
+
+    /// Counts pairs of a true and a predicted class.
+    pub(crate) fn count(classes: usize, answers: impl Iterator<Item = (usize, usize)>) -> Self {
+        let mut counts = vec![vec![0; classes]; classes];
+        answers.for_each(|(label, predicted)| counts[label][predicted] += 1);
         Self { counts }
+    }
+
+    /// The counts of several models on the same classes, added up; none without any.
+    pub fn sum<'a>(confusions: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        confusions.into_iter().cloned().reduce(|mut sum, other| {
+            let cells = sum.counts.iter_mut().flatten().zip(other.counts.iter().flatten());
+            cells.for_each(|(total, count)| *total += count);
+            sum
+        })
     }
 
     /// Number of classes, K.

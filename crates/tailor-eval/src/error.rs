@@ -87,6 +87,36 @@ pub enum Error {
     #[error("there are no images to evaluate; give at least one labeled image")]
     NoImages,
 
+    /// A comparison of fewer than two.
+    #[error("a comparison needs at least two runs")]
+    NothingToCompare,
+
+    /// Models of other classes.
+    #[error(
+        "{first} and {second} know other classes, or name or order them otherwise; compare runs on the same classes"
+    )]
+    OtherClasses {
+        /// One run.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+
+    /// Models that were judged by other images.
+    #[error(
+        "{first} and {second} were judged by other images ({} of the one and {} of the other, labels in order); \
+         compare runs on the same test images",
+        sizes[0], sizes[1]
+    )]
+    OtherImages {
+        /// One run.
+        first: String,
+        /// The other one.
+        second: String,
+        /// How many images each was judged by.
+        sizes: [String; 2],
+    },
+
     /// A file could not be read or written.
     #[error("cannot {action} {}", path.display())]
     File {

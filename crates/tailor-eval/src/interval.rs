@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The 97.5 % quantile of the standard normal distribution: two-sided 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// An interval within 0 to 1 that covers the true proportion in 95 of 100 repetitions.
+/// An interval that covers the true value, a proportion or a difference of two, in 95 of 100 repetitions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower bound.

@@ -14,7 +14,10 @@
 //!                                ├── confusion     counts[true][predicted]
 //!                                └── calibration   is 90 % sure right 9 times of 10?
 //!
-//!   epochs ──► history ◄──► metrics.csv            timing          images a second
+//!   epochs ──► history ◄──► metrics.csv            timing ◄──► timing.json      images a second
+//!
+//!   predictions.csv ──► answers ─┐
+//!   evaluation.json, history ────┴► contestants ──► comparison      which is better, and is that luck?
 //! ```
 //!
 //! ```
@@ -29,7 +32,9 @@
 //! # Ok::<(), tailor_eval::Error>(())
 //! ```
 
+mod answers;
 mod calibration;
+pub mod comparison;
 mod confusion;
 mod error;
 mod evaluation;
@@ -40,18 +45,22 @@ mod number;
 mod predictions;
 mod predictions_csv;
 mod repeats;
+mod random;
 mod text;
 mod timing;
 
+pub use answers::Answers;
 pub use calibration::{Calibration, CalibrationBin};
+pub use comparison::{Comparison, Contestant, Cost, Run};
 pub use confusion::{ConfusedPair, Confusion};
 pub use error::{Error, Result};
 pub use evaluation::Evaluation;
 pub use history::{EpochRecord, History};
 pub use interval::Interval;
 pub use metrics::{Average, ClassMetrics, TopK, log_loss, top_k_accuracy};
-pub use number::thousands;
+pub use number::{bytes, duration, thousands};
 pub use predictions::Predictions;
 pub use repeats::{PairedDifference, Spread};
+pub use random::SplitMix64;
 pub use text::{confusion_table, table};
 pub use timing::Timing;

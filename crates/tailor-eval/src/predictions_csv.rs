@@ -66,7 +66,8 @@ impl Predictions {
 /// What is wrong with a line, in words; the caller adds where.
 type Problem = String;
 
-fn class_names(heading: &StringRecord) -> std::result::Result<Vec<String>, Problem> {
+/// The classes of the columns `p(NAME)`.
+pub(crate) fn class_names(heading: &StringRecord) -> std::result::Result<Vec<String>, Problem> {
     if !heading.iter().take(HEADING.len()).eq(HEADING) {
         return Err(format!(
             "this is no predictions file: its heading must begin with {}; write one with `tailor evaluate`",
