@@ -59,6 +59,69 @@ impl Axis {
     }
 }
 
+/// A range of positive values by their magnitude, with ticks at 1, 2 and 5 times the powers of ten.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogAxis {
+    low: f64,
+    high: f64,
+}
+
+impl LogAxis {
+    /// The steps within a power of ten.
+    const STEPS: [f64; 3] = [1.0, 2.0, 5.0];
+    /// More ticks than these would touch; then only the powers of ten have one.
+    const MOST_TICKS: usize = 7;
+
+    /// An axis over all of `values` that are positive, widened to the next ticks; without any, as if of 1 and 10.
+    pub fn covering(values: impl IntoIterator<Item = f64>) -> Self {
+        let usable = values.into_iter().filter(|value| (1.0 / LARGEST..LARGEST).contains(value));
+        let range = usable.fold(None, |range: Option<(f64, f64)>, value| {
+            let (low, high) = range.unwrap_or((value, value));
+            Some((low.min(value), high.max(value)))
+        });
+        let (low, high) = range.unwrap_or((1.0, 10.0));
+        // A margin on both sides, so that no point stands on the edge.
+        let candidates =
+            || Self::steps((low / 10.0).log10().floor() as i32, (high * 10.0).log10().ceil() as i32);
+        let below = candidates().filter(|&tick| tick <= 0.9 * low).last().unwrap_or(low);
+        let above = candidates().find(|&tick| tick >= 1.1 * high).unwrap_or(high);
+        Self { low: below, high: above }
+    }
+
+    /// 1, 2 and 5 times the powers of ten from the first to the last.
+    fn steps(first: i32, last: i32) -> impl Iterator<Item = f64> {
+        (first..=last).flat_map(|power| Self::STEPS.map(|step| step * 10_f64.powi(power)))
+    }
+
+    /// The values that have a tick.
+    pub fn ticks(&self) -> Vec<f64> {
+        let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
+        let is_within = |tick: &f64| (0.999 * self.low..=1.001 * self.high).contains(tick);
+        let ticks: Vec<f64> = Self::steps(first, last).filter(is_within).collect();
+        if ticks.len() <= Self::MOST_TICKS {
+            return ticks;
+        }
+        (first..=last).map(|power| 10_f64.powi(power)).filter(is_within).collect()
+    }
+
+    /// A tick's label: `0.5`, `20`, `5k`, `1M`.
+    pub fn label(&self, tick: f64) -> String {
+        match tick {
+            t if t < 0.995 => format!("{t:.*}", (-t.log10()).ceil() as usize),
+            t if t < 995.0 => format!("{t:.0}"),
+            t if t < 995e3 => format!("{:.0}k", t / 1e3),
+            t if t < 995e6 => format!("{:.0}M", t / 1e6),
+            t => format!("{t:.0e}"),
+        }
+    }
+
+    /// Where `value` lies when the axis is drawn from `from` to `to`; none if it is out of range.
+    pub fn position(&self, value: f64, from: f64, to: f64) -> Option<f64> {
+        let part = (value / self.low).ln() / (self.high / self.low).ln();
+        (-1e-9..=1.0 + 1e-9).contains(&part).then_some(from + part * (to - from))
+    }
+}
+
 /// A range that is not empty.
 fn widened(low: f64, high: f64) -> (f64, f64) {
     let magnitude = low.abs().max(high.abs());
@@ -126,6 +189,34 @@ mod tests {
                 assert!(axis.position(value, 0.0, 1.0).is_some(), "{}: {value}", case.why);
             }
         }
+    }
+
+    #[test]
+    fn magnitudes_have_round_ticks_around_the_values() {
+        struct Case {
+            why: &'static str,
+            values: &'static [f64],
+            labels: &'static [&'static str],
+        }
+        for case in [
+            Case { why: "seconds", values: &[4.2, 31.0], labels: &["2", "5", "10", "20", "50"] },
+            Case { why: "one value", values: &[0.07], labels: &["0.05", "0.1"] },
+            Case { why: "on a tick", values: &[1000.0, 2000.0], labels: &["500", "1k", "2k", "5k"] },
+            Case { why: "many powers", values: &[93_322.0, 4.7e7], labels: &["100k", "1M", "10M", "100M"] },
+            Case {
+                why: "nothing positive",
+                values: &[0.0, -1.0, f64::NAN],
+                labels: &["0.5", "1", "2", "5", "10", "20"],
+            },
+        ] {
+            let axis = LogAxis::covering(case.values.iter().copied());
+            let labels: Vec<_> = axis.ticks().into_iter().map(|tick| axis.label(tick)).collect();
+            assert_eq!(labels, case.labels, "{}", case.why);
+            for &value in case.values.iter().filter(|value| **value > 0.0) {
+                assert!(axis.position(value, 0.0, 1.0).is_some(), "{}: {value}", case.why);
+            }
+        }
+        assert_eq!(LogAxis::covering([0.0]).position(0.0, 0.0, 1.0), None);
     }
 
     #[test]

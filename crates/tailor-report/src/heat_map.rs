@@ -1,6 +1,6 @@
 //! The confusion matrix as a heat map.
 
-use tailor_eval::Evaluation;
+use tailor_eval::Confusion;
 
 use crate::number::{count, percent};
 use crate::svg::{Anchor, Drawing, Frame, cut_to_width, text_width};
@@ -16,34 +16,13 @@ const GRAVE: f64 = 0.1;
 
 /// True classes down, predicted ones across: what is right in blue, what is wrong in orange, each by its share of the true
 /// class. Mistakes are drawn on a scale of their own, so that the frequent ones are seen beside a diagonal that dwarfs them.
-pub(crate) fn heat_map(evaluation: &Evaluation) -> Drawing {
-    let confusion = &evaluation.confusion;
-    let classes = confusion.classes();
-    let is_counted = classes <= COUNTED;
-    let (cell_width, cell_height) = if is_counted { (40.0, 34.0) } else { (15.0, 15.0) };
-    let names: Vec<_> = evaluation.per_class.iter().map(|class| cut_to_width(&class.name, NAME)).collect();
-    let name_width = names.iter().map(|name| text_width(name)).fold(0.0, f64::max);
-
-    let left = 20.0 + name_width + GAP;
-    let matrix =
-        Frame { x: left, y: 8.0, width: cell_width * classes as f64, height: cell_height * classes as f64 };
-    // The names of the columns hang down, upright where they stand close.
-    let turn = if is_counted { -45.0_f64 } else { -90.0 };
-    let hanging = name_width * turn.to_radians().sin().abs() + 14.0;
-    let height = matrix.bottom() + hanging + 28.0;
-    let mut drawing = Drawing::new(
-        matrix.right() + 10.0,
-        height,
-        "Confusion matrix: true classes down, predicted classes across",
-    );
-
-    let worst = worst_share(evaluation).max(GRAVE);
+pub(crate) fn heat_map(class_names: &[String], confusion: &Confusion) -> Drawing {
+    let mut matrix =
+        Matrix::new(class_names, "Confusion matrix: true classes down, predicted classes across");
+    let worst = worst_share(confusion).max(GRAVE);
     for (label, row) in confusion.counts.iter().enumerate() {
-        let y = matrix.y + cell_height * label as f64;
         let support = confusion.support(label).max(1) as f64;
         for (predicted, &images) in row.iter().enumerate().filter(|(_, images)| **images > 0) {
-            let x = matrix.x + cell_width * predicted as f64;
-            let cell = Frame { x, y, width: cell_width - 1.0, height: cell_height - 1.0 };
             let share = images as f64 / support;
             let (class, opacity) = if label == predicted {
                 ("right", 0.12 + 0.88 * share)
@@ -51,44 +30,102 @@ pub(crate) fn heat_map(evaluation: &Evaluation) -> Drawing {
                 // The square root lifts small shares, as area does.
                 ("wrong", 0.06 + 0.94 * (share / worst).sqrt())
             };
-            drawing.cell(class, cell, opacity, &describe(evaluation, label, predicted));
-            if is_counted {
-                let middle = (cell.center().0, cell.center().1 + 4.0);
-                drawing.text("", middle, Anchor::Middle, &brief(images));
-            }
+            let says = describe(class_names, confusion, label, predicted);
+            matrix.cell((label, predicted), class, opacity, &brief(images), &says);
         }
     }
-    drawing.rect("frame", Frame { x: matrix.x - 0.5, y: matrix.y - 0.5, ..matrix });
+    matrix.finish()
+}
 
-    for (class, name) in names.iter().enumerate() {
-        let y = matrix.y + cell_height * (class as f64 + 0.5) + 4.0;
-        drawing.text("", (matrix.x - GAP, y), Anchor::End, name);
-        let x = matrix.x + cell_width * (class as f64 + 0.5) + 4.0;
-        drawing.turned_text("", (x, matrix.bottom() + 14.0), Anchor::End, turn, name);
+/// A square of cells with the classes' names around it.
+pub(crate) struct Matrix {
+    drawing: Drawing,
+    names: Vec<String>,
+    frame: Frame,
+    /// Width and height of a cell.
+    cell: (f64, f64),
+    is_counted: bool,
+}
+
+impl Matrix {
+    /// An empty one that says `label` to those who cannot see it.
+    pub fn new(class_names: &[String], label: &str) -> Self {
+        let classes = class_names.len();
+        let is_counted = classes <= COUNTED;
+        let cell = if is_counted { (40.0, 34.0) } else { (15.0, 15.0) };
+        let names: Vec<_> = class_names.iter().map(|name| cut_to_width(name, NAME)).collect();
+        let name_width = names.iter().map(|name| text_width(name)).fold(0.0, f64::max);
+        let frame = Frame {
+            x: 20.0 + name_width + GAP,
+            y: 8.0,
+            width: cell.0 * classes as f64,
+            height: cell.1 * classes as f64,
+        };
+        let hanging = name_width * Self::turn(is_counted).to_radians().sin().abs() + 14.0;
+        let drawing = Drawing::new(frame.right() + 10.0, frame.bottom() + hanging + 28.0, label);
+        Self { drawing, names, frame, cell, is_counted }
     }
-    drawing.turned_text("quiet", (12.0, matrix.center().1), Anchor::Middle, -90.0, "true class");
-    drawing.text("quiet", (matrix.center().0, height - 8.0), Anchor::Middle, "predicted class");
-    drawing
+
+    /// The names of the columns hang down, upright where they stand close.
+    fn turn(is_counted: bool) -> f64 {
+        if is_counted { -45.0 } else { -90.0 }
+    }
+
+    /// Draws the cell of a true and a predicted class, with `text` in it where there is room.
+    pub fn cell(
+        &mut self,
+        (label, predicted): (usize, usize),
+        class: &str,
+        opacity: f64,
+        text: &str,
+        says: &str,
+    ) {
+        let (width, height) = self.cell;
+        let (x, y) = (self.frame.x + width * predicted as f64, self.frame.y + height * label as f64);
+        let cell = Frame { x, y, width: width - 1.0, height: height - 1.0 };
+        self.drawing.cell(class, cell, opacity, says);
+        if self.is_counted {
+            let middle = (cell.center().0, cell.center().1 + 4.0);
+            self.drawing.text("", middle, Anchor::Middle, text);
+        }
+    }
+
+    /// Adds the frame and the names.
+    pub fn finish(self) -> Drawing {
+        let Self { mut drawing, names, frame, cell: (width, height), is_counted } = self;
+        drawing.rect("frame", Frame { x: frame.x - 0.5, y: frame.y - 0.5, ..frame });
+        for (class, name) in names.iter().enumerate() {
+            let y = frame.y + height * (class as f64 + 0.5) + 4.0;
+            drawing.text("", (frame.x - GAP, y), Anchor::End, name);
+            let x = frame.x + width * (class as f64 + 0.5) + 4.0;
+            drawing.turned_text("", (x, frame.bottom() + 14.0), Anchor::End, Self::turn(is_counted), name);
+        }
+        drawing.turned_text("quiet", (12.0, frame.center().1), Anchor::Middle, -90.0, "true class");
+        let bottom = drawing.height - 8.0;
+        drawing.text("quiet", (frame.center().0, bottom), Anchor::Middle, "predicted class");
+        drawing
+    }
 }
 
 /// The largest share of a class that is taken for another one.
-fn worst_share(evaluation: &Evaluation) -> f64 {
-    let confusion = &evaluation.confusion;
+fn worst_share(confusion: &Confusion) -> f64 {
     let pairs = confusion.most_confused_pairs(usize::MAX);
     pairs.iter().map(|pair| pair.count as f64 / confusion.support(pair.label) as f64).fold(0.0, f64::max)
 }
 
 /// A cell in words: "Shirt taken for Coat: 91 of 1,000 (9.1 %)".
-fn describe(evaluation: &Evaluation, label: usize, predicted: usize) -> String {
-    let name = |class: usize| &evaluation.per_class[class].name;
-    let images = evaluation.confusion.counts[label][predicted];
-    let support = evaluation.confusion.support(label);
-    let what = if label == predicted {
-        format!("{} recognized", name(label))
-    } else {
-        format!("{} taken for {}", name(label), name(predicted))
-    };
+fn describe(class_names: &[String], confusion: &Confusion, label: usize, predicted: usize) -> String {
+    let (images, support) = (confusion.counts[label][predicted], confusion.support(label));
+    let what = what_happened(class_names, label, predicted);
     format!("{what}: {} of {} ({})", count(images), count(support), percent(images as f64 / support as f64))
+}
+
+/// "Shirt recognized", "Shirt taken for Coat".
+pub(crate) fn what_happened(class_names: &[String], label: usize, predicted: usize) -> String {
+    match label == predicted {
+        true => format!("{} recognized", class_names[label]),
+        false => format!("{} taken for {}", class_names[label], class_names[predicted]),
+    }
 }
 
 /// A count of at most four characters.
@@ -103,19 +140,18 @@ fn brief(images: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tailor_eval::Predictions;
 
-    fn evaluation(classes: usize, labels: &[usize], predicted: &[usize]) -> Evaluation {
-        let names = (0..classes).map(|class| format!("class {class}")).collect();
-        let logits =
-            predicted.iter().flat_map(|&p| (0..classes).map(move |class| f32::from(u8::from(class == p))));
-        let logits: Vec<f32> = logits.collect();
-        Evaluation::of(&Predictions::from_logits(names, labels.to_vec(), &logits).unwrap()).unwrap()
+    /// The map of one image after the other.
+    fn map(classes: usize, labels: &[usize], predicted: &[usize]) -> Drawing {
+        let names: Vec<_> = (0..classes).map(|class| format!("class {class}")).collect();
+        let mut confusion = Confusion { counts: vec![vec![0; classes]; classes] };
+        labels.iter().zip(predicted).for_each(|(&label, &predicted)| confusion.counts[label][predicted] += 1);
+        heat_map(&names, &confusion)
     }
 
     #[test]
     fn cells_say_what_they_hold_and_empty_ones_are_left_out() {
-        let document = heat_map(&evaluation(3, &[0, 0, 0, 0, 1], &[0, 0, 0, 1, 1])).document();
+        let document = map(3, &[0, 0, 0, 0, 1], &[0, 0, 0, 1, 1]).document();
         assert_eq!(document.matches("<rect class=\"right\"").count(), 2);
         assert_eq!(document.matches("<rect class=\"wrong\"").count(), 1);
         assert!(document.contains("<title>class 0 taken for class 1: 1 of 4 (25.0\u{202f}%)</title>"));
@@ -124,9 +160,9 @@ mod tests {
 
     #[test]
     fn many_classes_stand_closer_without_counts() {
-        let side = |classes: usize| heat_map(&evaluation(classes, &[0], &[1])).width;
+        let side = |classes: usize| map(classes, &[0], &[1]).width;
         assert!(side(100) < 2.0 * side(COUNTED));
-        let document = heat_map(&evaluation(100, &[0], &[1])).document();
+        let document = map(100, &[0], &[1]).document();
         assert!(document.contains("rotate(-90)") && !document.contains(">1</text>"));
     }
 

@@ -1,4 +1,4 @@
-//! What people look at: a run's page, plots as files, grids of pictures.
+//! What people look at: a run's page, a page that compares several, plots as files, grids of pictures.
 //!
 //! Figures come from [`tailor_eval`]; this crate draws them and says what they mean. All plots are SVG, drawn once: the page
 //! shows them in its own colors, light or dark, and files of their own carry fixed ones. PNG is made from the same SVG with
@@ -9,6 +9,10 @@
 //!                  ├── remarks      what the numbers say, in words
 //!                  ├── gallery      which images are worth showing
 //!                  └── picture      pictures as data URIs
+//!
+//!   ComparisonReport ──► comparison ────────────────────────────► comparison.html
+//!                  ├── standings_plot, scatter, overlay      all models
+//!                  └── class_bars, difference_map, disagreements      two of them
 //!
 //!   Evaluation ──► heat_map ─────┐
 //!              └─► reliability ──┼─► svg ──► inline in the page; *.svg
@@ -25,6 +29,7 @@
 //! ```
 
 mod axis;
+mod comparison;
 mod convergence;
 mod curves;
 mod error;
@@ -47,6 +52,7 @@ mod study_page;
 mod study_plots;
 mod svg;
 
+pub use comparison::{ComparisonReport, comparison_html};
 pub use convergence::{Comparison, Convergence, Question, Variant, convergence_html, convergence_words};
 pub use error::{Error, Result};
 pub use grid::{Captioned, Grid, labeled_grid};

@@ -13,6 +13,15 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
+/// A difference of shares in points, with its sign and one decimal: `+3.1`, `−0.4`, `0.0`.
+pub(crate) fn points(difference: f64) -> String {
+    match format!("{:.1}", 100.0 * difference.abs()) {
+        zero if zero == "0.0" => zero,
+        text if difference < 0.0 => format!("\u{2212}{text}"),
+        text => format!("+{text}"),
+    }
+}
+
 /// `1 image`, `12 images`: a count with its noun, whose plural adds an s.
 pub(crate) fn counted(n: usize, noun: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
@@ -33,6 +42,14 @@ mod tests {
             (1.0, "100.0\u{202f}%"),
         ] {
             assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn points_have_a_sign_unless_they_are_nothing() {
+        for (difference, text) in [(0.031, "+3.1"), (-0.0042, "\u{2212}0.4"), (-0.0001, "0.0"), (0.0, "0.0")]
+        {
+            assert_eq!(points(difference), text);
         }
     }
 

@@ -157,7 +157,8 @@ impl<'a> Page<'a> {
                 remark: remarks::curves(report.history, report.kept_epoch),
             }),
             confusion: Plot {
-                svg: heat_map::heat_map(report.evaluation).inline(),
+                svg: heat_map::heat_map(report.predictions.class_names(), &report.evaluation.confusion)
+                    .inline(),
                 remark: remarks::confusion(report.evaluation),
             },
             confusion_is_narrow: report.evaluation.per_class.len() <= NARROW,

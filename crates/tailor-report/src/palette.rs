@@ -13,7 +13,7 @@ struct Color {
     dark: &'static str,
 }
 
-const COLORS: [Color; 13] = [
+const COLORS: [Color; 18] = [
     Color { name: "--paper", light: "#ffffff", dark: "#14181f" },
     Color { name: "--panel", light: "#f4f6f9", dark: "#1c222c" },
     Color { name: "--ink", light: "#1b2330", dark: "#e7ebf1" },
@@ -25,10 +25,15 @@ const COLORS: [Color; 13] = [
     Color { name: "--blue-fill", light: "#3f93cf", dark: "#276da8" },
     Color { name: "--orange-fill", light: "#ee8b45", dark: "#a65014" },
     Color { name: "--kept", light: "#1f7a5a", dark: "#58c79d" },
-    // Lines beside blue, orange and green, which dashes tell apart as well.
-    Color { name: "--purple", light: "#8a4399", dark: "#cf9ade" },
-    Color { name: "--olive", light: "#7d6608", dark: "#d4bd4e" },
-    Color { name: "--red", light: "#b3203c", dark: "#f2879b" },
+    // One for each of several models, as lines and as grounds of a number in the color of paper.
+    Color { name: "--series-0", light: "#1668a8", dark: "#6cb4ee" },
+    Color { name: "--series-1", light: "#b8510c", dark: "#f29a5c" },
+    Color { name: "--series-2", light: "#1f7a5a", dark: "#58c79d" },
+    Color { name: "--series-3", light: "#a02c8c", dark: "#e58ad6" },
+    Color { name: "--series-4", light: "#7a6500", dark: "#d8c34a" },
+    Color { name: "--series-5", light: "#5b4bc4", dark: "#a99cff" },
+    Color { name: "--series-6", light: "#c0262f", dark: "#ff8f8f" },
+    Color { name: "--series-7", light: "#4f5b6a", dark: "#b4c0ce" },
 ];
 
 /// The variables of the light page, `--name:#value;…`.
@@ -72,7 +77,8 @@ mod tests {
     #[test]
     fn text_can_be_read_on_every_ground() {
         let find = |name: &str| COLORS.iter().find(|color| color.name == name).unwrap();
-        for (text, ground) in [
+        let numbers = COLORS.iter().filter(|color| color.name.starts_with("--series"));
+        for (text, ground) in numbers.map(|color| ("--paper", color.name)).chain([
             ("--ink", "--paper"),
             ("--ink", "--panel"),
             ("--ink", "--blue-fill"),
@@ -83,10 +89,7 @@ mod tests {
             ("--orange", "--paper"),
             ("--orange", "--panel"),
             ("--kept", "--paper"),
-            ("--purple", "--paper"),
-            ("--olive", "--paper"),
-            ("--red", "--paper"),
-        ] {
+        ]) {
             let (text_color, ground_color) = (find(text), find(ground));
             for (mode, text_value, ground_value) in [
                 ("light", text_color.light, ground_color.light),

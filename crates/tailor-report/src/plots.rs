@@ -15,8 +15,9 @@ pub fn plots(
     history: &History,
     kept_epoch: Option<usize>,
 ) -> Result<Vec<(String, Vec<u8>)>> {
+    let class_names: Vec<_> = evaluation.per_class.iter().map(|class| class.name.clone()).collect();
     let mut plots = vec![
-        ("confusion", heat_map::heat_map(evaluation)),
+        ("confusion", heat_map::heat_map(&class_names, &evaluation.confusion)),
         ("reliability", reliability::reliability(&evaluation.calibration)),
     ];
     if !history.0.is_empty() {

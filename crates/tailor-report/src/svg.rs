@@ -89,6 +89,14 @@ impl Drawing {
         self.add(format_args!(r#"<circle class="{class}" cx="{x}" cy="{y}" r="{radius}"/>"#));
     }
 
+    /// A circle that says `title` under the pointer.
+    pub fn marker(&mut self, class: &str, center: Point, radius: f64, title: &str) {
+        let ((x, y), title) = (short(center), Escaped(title));
+        self.add(format_args!(
+            r#"<circle class="{class}" cx="{x}" cy="{y}" r="{radius}"><title>{title}</title></circle>"#
+        ));
+    }
+
     pub fn rect(&mut self, class: &str, frame: Frame) {
         self.add(format_args!(r#"<rect class="{class}" {}/>"#, attributes(frame)));
     }
@@ -211,7 +219,7 @@ impl Display for Short {
 }
 
 /// A text as content or attribute of XML and HTML. Control characters, which XML has no way to say, are replaced.
-struct Escaped<'a>(&'a str);
+pub(crate) struct Escaped<'a>(pub &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
