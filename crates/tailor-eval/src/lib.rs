@@ -44,8 +44,8 @@ mod metrics;
 mod number;
 mod predictions;
 mod predictions_csv;
-mod repeats;
 mod random;
+mod repeats;
 mod text;
 mod timing;
 
@@ -60,7 +60,7 @@ pub use interval::Interval;
 pub use metrics::{Average, ClassMetrics, TopK, log_loss, top_k_accuracy};
 pub use number::{bytes, duration, thousands};
 pub use predictions::Predictions;
-pub use repeats::{PairedDifference, Spread};
 pub use random::SplitMix64;
+pub use repeats::{PairedDifference, Spread};
 pub use text::{confusion_table, table};
 pub use timing::Timing;

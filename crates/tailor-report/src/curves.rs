@@ -64,7 +64,7 @@ fn curves(history: &History, kept_epoch: Option<usize>, quantity: &Quantity) -> 
 
     let mut drawing = Drawing::new(WIDTH, HEIGHT, format!("{} over the epochs", quantity.title));
     drawing.text("title", (0.0, 18.0), Anchor::Start, quantity.title);
-    axes(&mut drawing, &epochs, &values);
+    axes(&mut drawing, PLOT, &epochs, &values);
     legend(&mut drawing, records.iter().any(|record| (quantity.validation)(record).is_some()));
     let training: Vec<_> = records.iter().map(|record| place(record, (quantity.training)(record))).collect();
     let validation: Vec<_> = records.iter().map(|record| place(record, validated(record))).collect();
@@ -77,21 +77,22 @@ fn curves(history: &History, kept_epoch: Option<usize>, quantity: &Quantity) -> 
     drawing
 }
 
-pub(crate) fn axes(drawing: &mut Drawing, epochs: &Axis, values: &Axis) {
+/// Epochs along the bottom of `plot`, values up its left side.
+pub(crate) fn axes(drawing: &mut Drawing, plot: Frame, epochs: &Axis, values: &Axis) {
     for tick in values.ticks() {
-        if let Some(y) = values.position(tick, PLOT.bottom(), PLOT.y) {
-            drawing.line("grid", (PLOT.x, y), (PLOT.right(), y));
-            drawing.text("quiet", (PLOT.x - 8.0, y + 4.0), Anchor::End, &values.label(tick));
+        if let Some(y) = values.position(tick, plot.bottom(), plot.y) {
+            drawing.line("grid", (plot.x, y), (plot.right(), y));
+            drawing.text("quiet", (plot.x - 8.0, y + 4.0), Anchor::End, &values.label(tick));
         }
     }
-    drawing.line("axis", (PLOT.x, PLOT.bottom()), (PLOT.right(), PLOT.bottom()));
+    drawing.line("axis", (plot.x, plot.bottom()), (plot.right(), plot.bottom()));
     for tick in epochs.ticks() {
-        if let Some(x) = epochs.position(tick, PLOT.x, PLOT.right()) {
-            drawing.line("axis", (x, PLOT.bottom()), (x, PLOT.bottom() + 4.0));
-            drawing.text("quiet", (x, PLOT.bottom() + 18.0), Anchor::Middle, &epochs.label(tick));
+        if let Some(x) = epochs.position(tick, plot.x, plot.right()) {
+            drawing.line("axis", (x, plot.bottom()), (x, plot.bottom() + 4.0));
+            drawing.text("quiet", (x, plot.bottom() + 18.0), Anchor::Middle, &epochs.label(tick));
         }
     }
-    drawing.text("quiet", (PLOT.center().0, PLOT.bottom() + 35.0), Anchor::Middle, "epoch");
+    drawing.text("quiet", (plot.center().0, plot.bottom() + 35.0), Anchor::Middle, "epoch");
 }
 
 /// Names the lines, from the right end of the title's line to the left.

@@ -1,6 +1,8 @@
 //! A trained model, network or baseline, as one file: tensors, recipe, classes, normalization and validation metrics.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -245,10 +247,70 @@ impl ModelInfo {
     }
 }
 
+/// How many numbers a model file holds, by its header alone; also of models that this crate cannot load.
+///
+/// # Errors
+/// [`Error::File`] when it cannot be read, [`Error::Model`] when it is no safetensors file.
+pub fn stored_values(path: &Path) -> Result<usize> {
+    #[derive(Deserialize)]
+    struct Tensor {
+        shape: Vec<usize>,
+    }
+    /// The largest header that the format allows.
+    const MAX_HEADER: u64 = 100_000_000;
+    let refuse = |reason: &str| Error::Model { path: path.into(), reason: reason.into() };
+    let read = |source| file_error("read", path, source);
+    let mut file = File::open(path).map_err(read)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(read)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(refuse("it is no safetensors file"));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(read)?;
+    let entries: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&header).map_err(|_| refuse("it is no safetensors file"))?;
+    let tensors = entries.into_iter().filter(|(name, _)| name != "__metadata__");
+    let values = tensors.map(|(_, tensor)| serde_json::from_value(tensor).map(|Tensor { shape }| shape));
+    values.into_iter().try_fold(0, |total: usize, shape| {
+        let shape = shape.map_err(|_| refuse("its header lists something that is no tensor"))?;
+        let values = shape.iter().try_fold(1, |values: usize, &extent| values.checked_mul(extent));
+        values.and_then(|values| total.checked_add(values)).ok_or_else(|| refuse("it claims too many values"))
+    })
+}
+
 fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data is JSON")
 }
 
 fn from_json<T: for<'de> Deserialize<'de>>(text: &str) -> std::result::Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_by_the_header_and_a_lying_one_is_refused() {
+        let tensor = |name: &str, shape: Vec<usize>| NamedTensor {
+            name: name.into(),
+            values: vec![0.5; shape.iter().product()],
+            shape,
+        };
+        let metadata = BTreeMap::from([("recipe".to_string(), "name = 'x'".to_string())]);
+        let good = to_safetensors(&[tensor("a", vec![3, 4]), tensor("b", vec![5])], &metadata);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let count = |bytes: &[u8]| {
+            std::fs::write(file.path(), bytes).unwrap();
+            stored_values(file.path())
+        };
+        assert_eq!(count(&good).unwrap(), 17);
+        let lying = br#"{"a":{"shape":[4294967296,4294967296]}}"#;
+        let lying = [&(lying.len() as u64).to_le_bytes(), lying.as_slice()].concat();
+        for bytes in [&good[..100], &[255; 16], &lying, b"short"] {
+            assert!(count(bytes).is_err());
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub mod files {
     pub const EVALUATION: &str = "evaluation.json";
     /// The model's answer to every test image.
     pub const PREDICTIONS: &str = "predictions.csv";
+    /// How fast the model predicted the test images.
+    pub const TIMING: &str = "timing.json";
     /// The page.
     pub const REPORT: &str = "report.html";
     pub(super) const LOCK: &str = ".lock";

@@ -1,14 +1,16 @@
 //! `tailor`: train, judge and use classifiers of clothing images.
 //!
 //! ```text
-//! main ──→ commands::{train, baseline, tune, evaluate, predict, data, recipes, summary, study, benchmark}
+//! main ──→ commands::{train, baseline, tune, evaluate, compare, predict, data, recipes, summary, study, benchmark}
 //!                │         each: its arguments, then what it does with the libraries
 //!                ├── progress   (bars on a terminal, lines elsewhere)
+//!                ├── finished   (runs read back from their folders)
 //!                ├── results    (what is written after an evaluation)
 //!                └── interrupt  (Ctrl-C)
 //! ```
 
 mod commands;
+mod finished;
 mod interrupt;
 mod layer_timings;
 mod progress;
@@ -44,6 +46,7 @@ Examples:
   tailor train cnn-32-64 --set train.lr=3e-4
   tailor baseline hog-svm                   a classical classifier to compare with
   tailor evaluate runs/starter-001
+  tailor compare runs/starter-001 runs/cnn-32-64-001
   tailor predict runs/starter-001 shoe.jpg photos/
   tailor data preview --output preview.png";
 
@@ -53,6 +56,7 @@ enum Command {
     Baseline(commands::baseline::Args),
     Tune(commands::tune::Args),
     Evaluate(commands::evaluate::Args),
+    Compare(commands::compare::Args),
     Predict(commands::predict::Args),
     #[command(subcommand)]
     Data(commands::data::Command),
@@ -101,6 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Baseline(args) => commands::baseline::run(args, context),
         Command::Tune(args) => commands::tune::run(args, context),
         Command::Evaluate(args) => commands::evaluate::run(args, context),
+        Command::Compare(args) => commands::compare::run(args, context),
         Command::Predict(args) => commands::predict::run(args, context),
         Command::Data(command) => commands::data::run(command, context),
         Command::Recipes(args) => commands::recipes::run(args),

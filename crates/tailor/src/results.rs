@@ -50,7 +50,7 @@ impl<'a> Results<'a> {
         })
     }
 
-    /// Writes evaluation.json, predictions.csv, plots and report.html into a folder.
+    /// Writes evaluation.json, timing.json, predictions.csv, plots and report.html into a folder.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let mut predictions = Vec::new();
         self.predictions.write_csv(&mut predictions)?;
@@ -59,6 +59,9 @@ impl<'a> Results<'a> {
             replace_file(&folder.join(name), &bytes)?;
         }
         replace_file(&folder.join(files::REPORT), self.page()?.as_bytes())?;
+        let mut timing = Vec::new();
+        self.timing.write_json(&mut timing)?;
+        replace_file(&folder.join(files::TIMING), &timing)?;
         // Last: where it is, the others are too.
         replace_file(&folder.join(files::EVALUATION), &self.json()?)?;
         Ok(())
@@ -175,7 +178,8 @@ impl<'a> Results<'a> {
     }
 }
 
-struct DatasetPictures<'a>(&'a Dataset);
+/// The images of a data set, for a page.
+pub struct DatasetPictures<'a>(pub &'a Dataset);
 
 impl Pictures for DatasetPictures<'_> {
     fn picture(&self, i: usize) -> Picture {

@@ -7,7 +7,7 @@ use workbench::{Bench, idx_images, idx_labels};
 #[test]
 fn help_names_every_command_and_shows_examples() {
     let help = Bench::new().succeed(&["--help"]).out;
-    for command in ["train", "evaluate", "predict", "data", "recipes", "summary"] {
+    for command in ["train", "evaluate", "compare", "predict", "data", "recipes", "summary"] {
         assert!(help.contains(command), "{help}");
     }
     assert!(help.contains("Examples:"));

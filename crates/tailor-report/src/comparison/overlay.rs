@@ -5,6 +5,7 @@ use tailor_eval::{Comparison, EpochRecord, History};
 use super::remarks::has_curve;
 use super::series;
 use crate::axis::Axis;
+use crate::curves::axes;
 use crate::svg::{Anchor, Drawing, Frame, Point};
 
 const WIDTH: f64 = 440.0;
@@ -38,7 +39,7 @@ fn draw(comparison: &Comparison, quantity: &Quantity) -> Drawing {
 
     let mut drawing = Drawing::new(WIDTH, HEIGHT, format!("{} of every run over the epochs", quantity.title));
     drawing.text("title", (0.0, 18.0), Anchor::Start, quantity.title);
-    axes(&mut drawing, &epochs, &values);
+    axes(&mut drawing, PLOT, &epochs, &values);
     let place = |record: &EpochRecord| -> Option<Point> {
         let x = epochs.position(record.epoch as f64, PLOT.x, PLOT.right())?;
         Some((x, values.position((quantity.value)(record)?, PLOT.bottom(), PLOT.y)?))
@@ -59,21 +60,4 @@ fn draw(comparison: &Comparison, quantity: &Quantity) -> Drawing {
         }
     }
     drawing
-}
-
-fn axes(drawing: &mut Drawing, epochs: &Axis, values: &Axis) {
-    for tick in values.ticks() {
-        if let Some(y) = values.position(tick, PLOT.bottom(), PLOT.y) {
-            drawing.line("grid", (PLOT.x, y), (PLOT.right(), y));
-            drawing.text("quiet", (PLOT.x - 8.0, y + 4.0), Anchor::End, &values.label(tick));
-        }
-    }
-    drawing.line("axis", (PLOT.x, PLOT.bottom()), (PLOT.right(), PLOT.bottom()));
-    for tick in epochs.ticks() {
-        if let Some(x) = epochs.position(tick, PLOT.x, PLOT.right()) {
-            drawing.line("axis", (x, PLOT.bottom()), (x, PLOT.bottom() + 4.0));
-            drawing.text("quiet", (x, PLOT.bottom() + 18.0), Anchor::Middle, &epochs.label(tick));
-        }
-    }
-    drawing.text("quiet", (PLOT.center().0, PLOT.bottom() + 35.0), Anchor::Middle, "epoch");
 }

@@ -41,7 +41,7 @@ pub(super) fn chart(study: &Convergence, variants: &[usize], quantity: &Quantity
 
     let mut drawing = Drawing::new(WIDTH, HEIGHT, format!("{} over the epochs", quantity.title));
     drawing.text("title", (0.0, 18.0), Anchor::Start, quantity.title);
-    axes(&mut drawing, &epochs, &values);
+    axes(&mut drawing, PLOT, &epochs, &values);
     for (position, variant) in shown.iter().enumerate().filter(|(_, variant)| variant.runs.len() > 1) {
         for run in &variant.runs {
             let points: Vec<Point> =

@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod benchmark;
+pub mod compare;
 pub mod data;
 pub mod evaluate;
 pub mod predict;
