@@ -2,7 +2,7 @@
 //!
 //! AVX-512's bf16 instructions multiply pairs: `sum += a₁ × b₁ + a₂ × b₂`, 32 products where `f32` has 16. So two
 //! neighbors of a reduction share a 32-bit word, the first in its lower half. Kernels move words around as they
-//! move floats, which is why a pair has the type `f32` here; only [`crate::simd::Simd::dot_halves`] looks inside.
+//! move floats, which is why a pair has the type `f32` here; only `Simd::dot_halves` looks inside.
 
 /// How the operands of a convolution's products are rounded. Sums are `f32` in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

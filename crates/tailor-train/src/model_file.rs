@@ -54,7 +54,7 @@ pub enum Classifier {
     /// A network with its weights, packed for inference.
     Network(Predictor),
     /// A classical classifier.
-    Baseline(Baseline),
+    Baseline(Box<Baseline>),
 }
 
 /// A model, ready to predict.
@@ -243,7 +243,7 @@ impl ModelInfo {
             row("classifier", classifier.describe(), classes, classifier.parameters()),
         ];
         let summary = Summary { input: self.network_shape(), rows };
-        Ok((Classifier::Baseline(baseline), summary))
+        Ok((Classifier::Baseline(Box::new(baseline)), summary))
     }
 }
 

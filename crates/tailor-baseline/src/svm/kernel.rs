@@ -172,11 +172,8 @@ mod tests {
 
     #[test]
     fn rows_are_the_same_whether_all_are_kept_or_two() {
-        let values = (0..700 * 3).map(|i| (i * i % 97) as f32 / 97.0).collect();
-        let kernel = || Gaussian::new(Matrix::new(700, 3, values_of(&values)), 0.5);
-        fn values_of(values: &Vec<f32>) -> Vec<f32> {
-            values.clone()
-        }
+        let values: Vec<f32> = (0..700 * 3).map(|i| (i * i % 97) as f32 / 97.0).collect();
+        let kernel = || Gaussian::new(Matrix::new(700, 3, values.clone()), 0.5);
         let mut all = KernelRows::new(kernel(), usize::MAX, &Unwatched).unwrap();
         let mut two = KernelRows::new(kernel(), 0, &Unwatched).unwrap();
         for (i, j) in [(0, 699), (699, 5), (600, 512), (512, 0), (0, 1)] {

@@ -255,7 +255,7 @@ impl Booster<'_> {
         let mut best: Option<Split> = None;
         for (sums, &feature) in histogram.chunks_exact(bins).zip(features) {
             let levels = &sums[..self.binned.levels(feature).len()];
-            let all = levels.iter().fold([0.0; 3], |all, sums| plus(all, sums));
+            let all = levels.iter().fold([0.0; 3], plus);
             let whole = all[0] * all[0] / (all[1] + l2);
             let mut left = [0.0; 3];
             for (below, sums) in levels[..levels.len() - 1].iter().enumerate() {
