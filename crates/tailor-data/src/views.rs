@@ -1,5 +1,6 @@
 //! Test-time augmentation: a few fixed views of an image, whose predictions are averaged.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,13 @@ impl Views {
                 }
             }
         }
+    }
+}
+
+impl fmt::Display for Views {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let named = Views::NAMED.iter().find(|(_, views)| views == self);
+        f.write_str(named.expect("all views are named").0)
     }
 }
 

@@ -43,7 +43,7 @@ impl RunData {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn split(recipe: &DataRecipe, seed: u64) -> Result<Self> {
-        let DataRecipe { limit, augment, normalize, .. } = recipe;
+        let DataRecipe { limit, normalize, .. } = recipe;
         let source = Source::parse(&recipe.source);
         let Splits { name, train, validation, test, notes } = open_source(recipe)?;
         let stored = train.shape();
@@ -75,10 +75,7 @@ impl RunData {
             Normalize::Unit => Normalization::unit(shape.channels),
             Normalize::Standard => Normalization::of(&train),
         };
-        let augmentation = match augment.as_slice() {
-            [] if stored == shape => None,
-            steps => Some(Pipeline::resizing(steps, stored, shape)?),
-        };
+        let augmentation = augmentation(recipe, stored)?;
         let preparation = recipe.preparation.unwrap_or(match source {
             Source::FashionMnist => Preparation::FashionMnist,
             _ => Preparation::Resize,
@@ -112,6 +109,19 @@ pub fn shape_of(data: &DataRecipe, stored: ImageShape) -> ImageShape {
     match (data.store_size, data.size) {
         (Some(_), Some(size)) => ImageShape { height: size, width: size, ..stored },
         _ => stored,
+    }
+}
+
+/// The random changes of a recipe for training images as they are stored, which also bring them to the shape that
+/// the network gets.
+///
+/// # Errors
+/// Those of an augmentation that does not go with the images.
+pub fn augmentation(data: &DataRecipe, stored: ImageShape) -> Result<Option<Pipeline>> {
+    let shape = shape_of(data, stored);
+    match data.augment.as_slice() {
+        [] if stored == shape => Ok(None),
+        steps => Ok(Some(Pipeline::resizing(steps, stored, shape)?)),
     }
 }
 

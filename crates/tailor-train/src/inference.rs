@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tailor_baseline::Baseline;
 use tailor_data::batch::{Batch, BatchPlan, batches};
-use tailor_data::{Dataset, Normalization};
+use tailor_data::{Dataset, ImageShape, Normalization, Views};
 use tailor_eval::{Predictions, Timing};
 use tailor_nn::Predictor;
 
@@ -14,14 +14,34 @@ use crate::model_file::{Classifier, Model};
 /// Images a batch: large enough to keep every core busy, small enough for any machine.
 pub const BATCH_SIZE: usize = 500;
 
-/// Logits `[N, K]` of all images of a data set, in order.
-pub fn logits(predictor: &Predictor, dataset: &Dataset, normalization: &Normalization) -> Vec<f32> {
+/// Logits `[N, K]` of all images of a data set, in order: weighted means over the views of each image.
+pub fn logits(
+    predictor: &Predictor,
+    dataset: &Dataset,
+    normalization: &Normalization,
+    views: Views,
+) -> Vec<f32> {
     let plan = BatchPlan::in_order(BATCH_SIZE);
     let mut logits = Vec::with_capacity(dataset.len() * dataset.classes());
     for Batch { images, .. } in batches(dataset, normalization, None, &plan) {
-        logits.extend(predictor.logits(&images));
+        logits.extend(logits_of_views(predictor, &images, dataset.shape(), views));
     }
     logits
+}
+
+/// Weighted means of the logits of several views of normalized images `[N, H, W, C]`. Each view costs as much as the
+/// images by themselves.
+fn logits_of_views(predictor: &Predictor, images: &[f32], shape: ImageShape, views: Views) -> Vec<f32> {
+    if views == Views::None {
+        return predictor.logits(images);
+    }
+    let mut mean: Vec<f32> = Vec::new();
+    for view in views.list() {
+        let logits = predictor.logits(&view.of(images, shape));
+        mean.resize(logits.len(), 0.0);
+        mean.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += view.weight * logit);
+    }
+    mean
 }
 
 /// As [`logits`], of a baseline.
@@ -31,13 +51,13 @@ pub fn baseline_logits(baseline: &Baseline, dataset: &Dataset) -> Vec<f32> {
 }
 
 impl Model {
-    /// Logits `[N, K]` of images `[N, H, W, C]`.
+    /// Logits `[N, K]` of images `[N, H, W, C]`, from the model's views of them; a baseline has one.
     pub fn logits(&self, pixels: &[u8]) -> Vec<f32> {
         match &self.classifier {
             Classifier::Network(predictor) => {
                 let mut values = vec![0.0; pixels.len()];
                 self.info.normalization.apply(pixels, &mut values);
-                predictor.logits(&values)
+                logits_of_views(predictor, &values, self.info.shape, self.views)
             }
             Classifier::Baseline(baseline) => baseline.logits(pixels),
         }
@@ -50,11 +70,37 @@ impl Model {
     pub fn predict(&self, dataset: &Dataset) -> Result<(Predictions, Timing)> {
         let start = Instant::now();
         let logits = match &self.classifier {
-            Classifier::Network(predictor) => logits(predictor, dataset, &self.info.normalization),
+            Classifier::Network(predictor) => {
+                logits(predictor, dataset, &self.info.normalization, self.views)
+            }
             Classifier::Baseline(baseline) => baseline_logits(baseline, dataset),
         };
         let timing = Timing { images: dataset.len(), seconds: start.elapsed().as_secs_f64() };
         let labels = (0..dataset.len()).map(|i| dataset.label(i)).collect();
         Ok((Predictions::from_logits(self.info.class_names.clone(), labels, &logits)?, timing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailor_nn::architecture::{Activation, Architecture, LayerSpec};
+    use tailor_nn::{Device, Network, Shape};
+
+    #[test]
+    fn logits_are_the_weighted_means_over_the_views() {
+        let shape = ImageShape::new(2, 3, 1);
+        let layers = vec![LayerSpec::Dense { units: 4, activation: Activation::Tanh }];
+        let input = Shape::Image { height: 2, width: 3, channels: 1 };
+        let network = Network::new(&Architecture::new(layers), input, 2, 1, &Device::flex()).unwrap();
+        let predictor = network.predictor();
+        let (image, mirrored) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [3.0, 2.0, 1.0, 6.0, 5.0, 4.0]);
+        let [plain, turned] = [image, mirrored].map(|pixels| predictor.logits(&pixels));
+        assert_eq!(logits_of_views(&predictor, &image, shape, Views::None), plain);
+        let flipped = logits_of_views(&predictor, &image, shape, Views::Flip);
+        for class in 0..2 {
+            assert!((flipped[class] - (plain[class] + turned[class]) / 2.0).abs() < 1e-6, "{flipped:?}");
+        }
+        assert!((plain[0] - turned[0]).abs() > 1e-3, "the mirror image looks the same");
     }
 }

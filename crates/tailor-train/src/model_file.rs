@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use tailor_baseline::{Baseline, Frame, TensorSource};
-use tailor_data::{ImageShape, Normalization, Preparation};
+use tailor_data::{ImageShape, Normalization, Preparation, Views};
 use tailor_nn::Shape;
 use tailor_nn::weights::{NamedTensor, from_safetensors, insert_metadata, to_safetensors};
 use tailor_nn::{Device, Network, Predictor, Summary, SummaryRow};
@@ -65,6 +65,8 @@ pub struct Model {
     pub summary: Summary,
     /// What the file says beside them.
     pub info: ModelInfo,
+    /// What it looks at of each image, [`Views::None`] unless it is changed.
+    pub views: Views,
 }
 
 /// The keys of the file's metadata.
@@ -170,7 +172,7 @@ impl Model {
             AnyRecipe::Baseline(recipe) => info.baseline(recipe, &bytes),
         }
         .map_err(refuse)?;
-        Ok(Model { classifier, summary, info })
+        Ok(Model { classifier, summary, info, views: Views::None })
     }
 
     /// The model file that a path names: itself, or the one in a run's folder.

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use tailor_data::Views;
 use tailor_data::batch::{Batch, BatchPlan, batches};
 use tailor_eval::{EpochRecord, Evaluation, Predictions};
 use tailor_nn::layers::Pass;
@@ -317,7 +318,7 @@ impl<'a> Trainer<'a> {
     /// Loss and accuracy on the validation part.
     fn validate(&self, network: &Network) -> Result<(f64, f64)> {
         let RunData { validation, normalization, .. } = self.run.data;
-        let logits = inference::logits(&network.predictor(), validation, normalization);
+        let logits = inference::logits(&network.predictor(), validation, normalization, Views::None);
         if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
             return Err(self.diverged(f64::from(*logit)));
         }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use tailor_data::Dataset;
+use tailor_data::{Dataset, Views};
 use tailor_eval::{Evaluation, History, Predictions, Timing, table, thousands};
 use tailor_report::{LayerRow, Picture, Pictures, RunReport, html, plots};
 use tailor_train::run::{files, replace_file};
@@ -162,6 +162,9 @@ impl<'a> Results<'a> {
             let images_per_second: f64 = self.history.0.iter().map(|epoch| epoch.images_per_second).sum();
             add("Training speed", format!("{:.0} images/s", images_per_second / self.history.0.len() as f64));
         }
+        if self.model.views != Views::None {
+            add("Views of each image", self.model.views.to_string());
+        }
         add("Threads", self.threads.to_string());
         add("Instructions", tailor_kernels::Isa::current().to_string());
         add("Evaluation speed", format!("{:.0} images/s", self.timing.images_per_second()));
@@ -170,10 +173,14 @@ impl<'a> Results<'a> {
 
     fn reproduce(&self) -> String {
         let threads = self.threads;
+        let views = match self.model.views {
+            Views::None => String::new(),
+            views => format!(" --views {views}"),
+        };
         let command = if self.is_network() { "train" } else { "baseline" };
         format!(
             "tailor {command} recipe.toml --threads {threads}    # the recipe above, saved as a file\n\
-             tailor evaluate model.safetensors"
+             tailor evaluate model.safetensors{views}"
         )
     }
 }

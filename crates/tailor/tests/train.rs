@@ -102,6 +102,12 @@ fn evaluate_repeats_the_figures_of_the_run_bit_for_bit() {
         );
     }
     assert!(bench.path("judged/report.html").exists());
+
+    bench.succeed(&["evaluate", "run", "--output", "flipped", "--views", "flip"]);
+    assert!(bench.read("flipped/predictions.csv") != bench.read("judged/predictions.csv"));
+    let page = String::from_utf8(bench.read("flipped/report.html")).unwrap();
+    assert!(page.contains("tailor evaluate model.safetensors --views flip"));
+    bench.fail(&["evaluate", "run", "--views", "sideways"], 2, &["sideways", "none, flip, flip+shift"]);
 }
 
 #[test]

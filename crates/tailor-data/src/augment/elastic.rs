@@ -35,19 +35,18 @@ impl Field {
         let (noise_rows, noise_columns) = (rows + kernel.len() - 1, columns + kernel.len() - 1);
         let noise = (0..noise_rows * noise_columns).map(|_| [generator.within(1.0), generator.within(1.0)]);
         let noise: Vec<[f32; 2]> = noise.collect();
-        let weighted = |values: &mut dyn Iterator<Item = &[f32; 2]>| {
-            let add =
-                |[x, y]: [f32; 2], ([a, b], weight): (&[f32; 2], &f32)| [x + a * weight, y + b * weight];
-            values.zip(&kernel).fold([0.0; 2], add)
-        };
-        let mut narrowed = Vec::with_capacity(noise_rows * columns);
-        for row in noise.chunks_exact(noise_columns) {
-            narrowed.extend(row.windows(kernel.len()).map(|window| weighted(&mut window.iter())));
+        // Rows, then columns: a shifted line at a time, so that the compiler adds many values at once.
+        let mut narrowed = vec![[0.0; 2]; noise_rows * columns];
+        for (out, row) in narrowed.chunks_exact_mut(columns).zip(noise.chunks_exact(noise_columns)) {
+            for (window, &weight) in row.windows(columns).zip(&kernel) {
+                add(out, window, weight);
+            }
         }
-        let mut displacements = Vec::with_capacity(rows * columns);
-        for point in 0..rows * columns {
-            let blurred = weighted(&mut narrowed[point..].iter().step_by(columns));
-            displacements.push(blurred.map(|value| value * amplitude / spacing));
+        let mut displacements = vec![[0.0; 2]; rows * columns];
+        for (row, out) in displacements.chunks_exact_mut(columns).enumerate() {
+            for (line, &weight) in narrowed.chunks_exact(columns).skip(row).zip(&kernel) {
+                add(out, line, weight * amplitude / spacing);
+            }
         }
         Field { spacing, columns, displacements }
     }
@@ -76,6 +75,13 @@ impl Field {
             *x += between(0);
             *y += between(1);
         }
+    }
+}
+
+/// Adds one line, weighted, to another.
+fn add(to: &mut [[f32; 2]], line: &[[f32; 2]], weight: f32) {
+    for (sum, value) in to.as_flattened_mut().iter_mut().zip(line.as_flattened()) {
+        *sum += weight * value;
     }
 }
 

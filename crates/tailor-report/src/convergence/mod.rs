@@ -4,7 +4,7 @@ mod chart;
 mod page;
 mod words;
 
-use tailor_eval::{History, Spread};
+use tailor_eval::History;
 
 use crate::Result;
 
@@ -73,12 +73,15 @@ impl Convergence<'_> {
         self.variants.iter().flat_map(|variant| &variant.runs).map(|run| run.0.len()).max().unwrap_or(0)
     }
 
-    /// An accuracy that every variant reaches on average, in whole per cent of 1: what it takes to get there tells how
-    /// fast each one learns.
+    /// A validation accuracy that every run reaches, unless it diverged, in whole per cent of 1: what it takes to get there
+    /// tells how fast each one learns.
     fn target(&self) -> f64 {
-        let ends = self.variants.iter().filter_map(|variant| Spread::of(&variant.final_accuracies()?));
-        let lowest = ends.map(|spread| spread.mean).fold(1.0, f64::min);
-        (100.0 * lowest).floor() / 100.0
+        let epochs = self.epochs();
+        let whole =
+            self.variants.iter().flat_map(|variant| &variant.runs).filter(|run| run.0.len() == epochs);
+        let best =
+            whole.map(|run| run.0.iter().filter_map(|record| record.validation_accuracy).fold(0.0, f64::max));
+        (100.0 * best.fold(1.0, f64::min)).floor() / 100.0
     }
 }
 
@@ -92,19 +95,28 @@ impl Variant {
             .collect()
     }
 
-    /// The first epoch of each run that reached this validation accuracy; none if one of them never did.
+    /// When each run reached this validation accuracy, in epochs, on straight lines between them; none if one never did.
     fn epochs_to(&self, accuracy: f64) -> Option<Vec<f64>> {
-        let reached = |run: &History| {
-            let first = run.0.iter().find(|record| record.validation_accuracy.is_some_and(|a| a >= accuracy));
-            first.map(|record| record.epoch as f64)
-        };
-        self.runs.iter().map(reached).collect()
+        self.runs.iter().map(|run| crossing(run, accuracy)).collect()
     }
 
     /// Runs that ended before the others of the study.
     fn diverged(&self, epochs: usize) -> usize {
         self.runs.iter().filter(|run| run.0.len() < epochs).count()
     }
+}
+
+/// When a run reached a validation accuracy. Before the first epoch nothing is known of it.
+fn crossing(run: &History, target: f64) -> Option<f64> {
+    let points: Vec<(f64, f64)> = (run.0.iter())
+        .filter_map(|record| Some((record.epoch as f64, record.validation_accuracy?)))
+        .collect();
+    let position = points.iter().position(|(_, accuracy)| *accuracy >= target)?;
+    let (epoch, accuracy) = points[position];
+    Some(match position.checked_sub(1).map(|before| points[before]) {
+        Some((before, lower)) => before + (epoch - before) * (target - lower) / (accuracy - lower),
+        None => epoch,
+    })
 }
 
 #[cfg(test)]

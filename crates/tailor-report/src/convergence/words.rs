@@ -13,11 +13,11 @@ pub(super) fn accuracy(spread: Spread) -> String {
     }
 }
 
-/// `4.3 ± 0.6`, or a whole number of a single run.
+/// `4.3 ± 0.6`
 pub(super) fn epochs(spread: Spread) -> String {
     match spread.deviation {
         Some(deviation) => format!("{:.1} ± {deviation:.1}", spread.mean),
-        None => format!("{}", spread.mean),
+        None => format!("{:.1}", spread.mean),
     }
 }
 
@@ -51,31 +51,21 @@ pub(super) fn compared(study: &Convergence, comparison: &Comparison, target: f64
     format!("{what}: {verdict}; {ends}. {}", speed(with, without, target))
 }
 
-/// Epochs to the target.
+/// Who reaches the target sooner.
 fn speed(with: &Variant, without: &Variant, target: f64) -> String {
-    let percent = 100.0 * target;
-    let (ours, theirs) = (with.epochs_to(target), without.epochs_to(target));
-    let text = |epochs: &Option<Vec<f64>>| {
-        epochs.as_ref().and_then(|values| Spread::of(values)).map_or("never by all seeds".into(), epochs_text)
+    let (Some(ours), Some(theirs)) = (with.epochs_to(target), without.epochs_to(target)) else {
+        return String::new();
     };
-    let verdict = match (&ours, &theirs) {
-        (Some(ours), Some(theirs)) => match PairedDifference::of(ours, theirs) {
-            Some(difference) if !difference.is_distinguishable() => {
-                "no sooner and no later, as far as can be told"
-            }
-            Some(difference) if difference.mean < 0.0 => "sooner",
-            _ => "later",
-        },
-        (Some(_), None) => "sooner",
-        (None, Some(_)) => "later",
-        (None, None) => "neither",
+    let (Some(difference), Some(our_epochs), Some(their_epochs)) =
+        (PairedDifference::of(&ours, &theirs), Spread::of(&ours), Spread::of(&theirs))
+    else {
+        return String::new();
     };
-    format!("It reaches {percent:.0}\u{202f}% {verdict}: {} against {}.", text(&ours), text(&theirs))
-}
-
-fn epochs_text(spread: Spread) -> String {
-    match spread {
-        Spread { mean: 1.0, deviation: None } => "1 epoch".into(),
-        spread => format!("{} epochs", epochs(spread)),
-    }
+    let verdict = match difference.mean {
+        _ if !difference.is_distinguishable() => "no sooner and no later, as far as can be told",
+        mean if mean < 0.0 => "sooner",
+        _ => "later",
+    };
+    let (percent, ours, theirs) = (100.0 * target, epochs(our_epochs), epochs(their_epochs));
+    format!("It reaches {percent:.0}\u{202f}% {verdict}: {ours} epochs against {theirs} epochs.")
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use tailor_data::{Dataset, Judged, OpenOptions, Source};
+use tailor_data::{Dataset, Judged, OpenOptions, Source, Views};
 use tailor_eval::History;
 use tailor_train::run::files;
 use tailor_train::{Model, RunData, RunFolder};
@@ -34,6 +34,11 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Part::Test)]
     part: Part,
 
+    /// Average the logits over views of each image: none, flip (its mirror image, too; twice the time) or flip+shift (six
+    /// views; six times)
+    #[arg(long, value_name = "VIEWS", default_value = "none")]
+    views: Views,
+
     /// Write evaluation.json, predictions.csv, plots and report.html into this folder
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -54,7 +59,7 @@ enum Part {
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    let model = Model::load(&args.model, &context.device)?;
+    let model = super::model(&args.model, args.views, &context)?;
     // Locked, where it is the run that the model lies in.
     let _run = args.output.as_deref().map(|output| prepare_output(output, &args.model)).transpose()?;
     let Judged { name, part, images, notes } = open(&model, &args)?;

@@ -16,8 +16,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context as _;
-use tailor_data::Source;
-use tailor_train::{BaselineRecipe, Override, Recipe, RunData, batch_size, recipe};
+use tailor_data::{Source, Views};
+use tailor_train::{BaselineRecipe, Classifier, Model, Override, Recipe, RunData, batch_size, recipe};
 
 use crate::Context;
 use crate::progress::say;
@@ -139,4 +139,13 @@ fn recipe(name_or_file: &str, overrides: &[Override]) -> anyhow::Result<Recipe> 
 /// Whether it is a recipe's file rather than a built-in name.
 fn is_recipe_file(name_or_file: &str) -> bool {
     name_or_file.ends_with(".toml") || name_or_file.contains(std::path::is_separator)
+}
+
+/// A model that looks at each image in several ways.
+fn model(path: &Path, views: Views, context: &Context) -> anyhow::Result<Model> {
+    let model = Model::load(path, &context.device)?;
+    if views != Views::None && matches!(model.classifier, Classifier::Baseline(_)) {
+        return Err(Usage("--views is for networks; a baseline looks at each image once".into()).into());
+    }
+    Ok(Model { views, ..model })
 }

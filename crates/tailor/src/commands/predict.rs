@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use rayon::prelude::*;
 use tailor_data::preparation::{is_prepared, prepare, take_as_is};
-use tailor_data::{Dataset, OpenOptions, PathKind, Photo, Preparation, Source, kind_of, open_judged, photo};
+use tailor_data::{
+    Dataset, OpenOptions, PathKind, Photo, Preparation, Source, Views, kind_of, open_judged, photo,
+};
 use tailor_eval::Predictions;
 use tailor_train::Model;
 use tailor_train::run::replace_file;
@@ -48,6 +50,11 @@ pub struct Args {
     #[arg(long, value_enum)]
     prepare: Option<PrepareArg>,
 
+    /// Average the logits over views of each image: none, flip (its mirror image, too; twice the time) or flip+shift (six
+    /// views; six times)
+    #[arg(long, value_name = "VIEWS", default_value = "none")]
+    views: Views,
+
     /// Write what the network sees of each image into this folder, as PNG
     #[arg(long, value_name = "DIR")]
     show_input: Option<PathBuf>,
@@ -72,7 +79,7 @@ enum PrepareArg {
 const CHUNK: usize = 256;
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    let model = Model::load(&args.model, &context.device)?;
+    let model = super::model(&args.model, args.views, &context)?;
     if let Some(folder) = &args.show_input {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;

@@ -223,7 +223,7 @@ fn questions(variants: &[Variant]) -> Vec<Question> {
         },
         Question {
             title: "Augmentation".into(),
-            variants: vec![PLAIN, AUGMENTATION, BATCH_NORM, BOTH],
+            variants: vec![PLAIN, BATCH_NORM, AUGMENTATION, BOTH],
             comparisons: vec![
                 compare(AUGMENTATION, PLAIN, "Augmentation without batch norm"),
                 compare(BOTH, BATCH_NORM, "Augmentation with batch norm"),

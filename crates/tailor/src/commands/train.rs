@@ -174,7 +174,7 @@ pub fn announce_data(data: &RunData, folder: &RunFolder) {
         data.name,
         data.train.len(),
         data.validation.len(),
-        data.train.shape(),
+        data.validation.shape(),
         data.train.classes()
     ));
     say(format_args!("run     {}\n", folder.path().display()));

@@ -6,10 +6,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use tailor_data::Pipeline;
 use tailor_eval::{EpochRecord, History};
 use tailor_nn::Summary;
 use tailor_train::checkpoint::{Partial, Progress};
+use tailor_train::data::augmentation;
 use tailor_train::recipe::{DataRecipe, Keep};
 use tailor_train::run::files;
 use tailor_train::{Error, Model, Observer, Override, Recipe, RunData, RunFolder, Start};
@@ -56,10 +56,7 @@ impl<'a> Experiment<'a> {
             _ => RunData { test: None, ..RunData::open(recipe)? },
         };
         let (_, _, data) = self.opened.insert((source, seed, data));
-        data.augmentation = match recipe.data.augment.as_slice() {
-            [] => None,
-            steps => Some(Pipeline::new(steps, data.train.shape())?),
-        };
+        data.augmentation = augmentation(&recipe.data, data.train.shape())?;
         Ok(data)
     }
 
