@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Average, ClassMetrics, TopK, log_loss, top_k_accuracy};
-use crate::{Calibration, Confusion, Error, Interval, Predictions, Result};
+use crate::{Calibration, Confusion, Error, Interval, Predictions, Result, json_file};
 
 /// The most guesses that top-k accuracy is given for.
 const MOST_GUESSES: usize = 5;
@@ -92,16 +92,7 @@ impl Evaluation {
     /// # Errors
     /// The file cannot be read, or is no evaluation; the latter names the line.
     pub fn read_json(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|error| {
-            let problem = format!("this is no evaluation ({error}); write it anew with `tailor evaluate`");
-            Error::content(path, error.line().max(1) as u64, problem)
-        })
+        json_file::read(path.as_ref(), "evaluation")
     }
 }
 

@@ -40,6 +40,7 @@ mod error;
 mod evaluation;
 mod history;
 mod interval;
+mod json_file;
 mod metrics;
 mod number;
 mod predictions;

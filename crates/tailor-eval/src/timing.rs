@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Result, json_file};
 
 /// So many images in so many seconds; the content of `timing.json`, which tells how fast a model predicted its test images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,16 +36,7 @@ impl Timing {
     /// # Errors
     /// The file cannot be read, or is no timing.
     pub fn read_json(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|error| {
-            let problem = format!("this is no timing ({error}); write it anew with `tailor evaluate`");
-            Error::content(path, error.line().max(1) as u64, problem)
-        })
+        json_file::read(path.as_ref(), "timing")
     }
 }
 

@@ -11,7 +11,9 @@ use tailor_kernels::pool::Pool as PoolKernel;
 use tailor_kernels::residual::Residual as ResidualKernel;
 
 use crate::architecture::{Activation, LayerKind, PlannedLayer};
-use crate::layers::{Activations, BatchNorm, Conv, Dense, Fused, Layer, Pass, Pool, Sequence, host_values};
+use crate::layers::{
+    Activations, BatchNorm, Conv, Dense, Fused, Layer, Pass, Pool, Sequence, host_values, sequence,
+};
 use crate::ops::on_kernels;
 use crate::{Network, Shape};
 
@@ -176,7 +178,7 @@ fn activations(values: &[f32], images: usize, shape: Shape) -> Activations {
 /// follow it. Dropout and flattening are nothing in inference.
 fn steps(layers: &Sequence, plan: &[PlannedLayer]) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (position, fused) in layers.fused() {
+    for (position, fused) in sequence::fused(&layers.layers) {
         let planned = &plan[position];
         match fused {
             Fused::Conv { conv, norm, pool } => steps.extend(conv_steps(conv, norm, pool, planned)),

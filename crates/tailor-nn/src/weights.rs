@@ -3,9 +3,11 @@
 //! Format: <https://github.com/huggingface/safetensors>. Reading never trusts the file: the crate checks that
 //! the header's offsets tile the data exactly, and `WeightSource::take` checks every name, type and shape.
 
+use burn::tensor::Tensor;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
 
+use crate::layers::host_values;
 use crate::{Error, Result};
 
 /// A tensor on the host.
@@ -17,6 +19,13 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
     /// Row-major.
     pub values: Vec<f32>,
+}
+
+impl NamedTensor {
+    /// The values of a tensor whose layout is PyTorch's already.
+    pub(crate) fn of<const D: usize>(name: &str, tensor: Tensor<D>) -> Self {
+        NamedTensor { name: name.into(), shape: tensor.dims().to_vec(), values: host_values(tensor) }
+    }
 }
 
 /// The bytes of a safetensors file. The same tensors and metadata always give the same bytes.

@@ -27,9 +27,9 @@ use crate::any_recipe::AnyRecipe;
 use crate::data::RunData;
 use crate::inference;
 use crate::model_file::{ModelInfo, ValidationMetrics};
-use crate::recipe::{DataRecipe, Override, check_name, parse_toml, replace_keys};
+use crate::recipe::{DataRecipe, Override, check_name, named, parse_toml, replace_keys};
 use crate::run::{RunFolder, files};
-use crate::{Error, Result, spelling};
+use crate::{Error, Result};
 
 /// The baselines that come with the program, by name.
 const BUILT_IN: [(&str, &str); 10] = [
@@ -113,12 +113,7 @@ impl BaselineRecipe {
     /// # Errors
     /// [`Error::UnknownRecipe`] names the nearest.
     pub fn built_in_text(name: &str) -> Result<&'static str> {
-        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| {
-            Error::UnknownRecipe {
-                name: name.into(),
-                hint: spelling::hint(name, BUILT_IN.iter().map(|(known, _)| *known)),
-            }
-        })
+        named(&BUILT_IN, name)
     }
 
     /// Reads and checks a recipe; `origin` names its text in errors.

@@ -267,12 +267,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::UnknownRecipe`] names the nearest.
     pub fn built_in_text(name: &str) -> Result<&'static str> {
-        BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| {
-            Error::UnknownRecipe {
-                name: name.into(),
-                hint: spelling::hint(name, BUILT_IN.iter().map(|(known, _)| *known)),
-            }
-        })
+        named(&BUILT_IN, name)
     }
 
     /// Reads and checks a recipe; `origin` names its text in errors.
@@ -440,6 +435,19 @@ pub(crate) fn check_name(name: &str) -> std::result::Result<(), String> {
         true => Ok(()),
         false => Err(format!("name must consist of letters, digits, `-`, `_` and `.`, not {name:?}")),
     }
+}
+
+/// The text of this name among those that come with the program.
+///
+/// # Errors
+/// [`Error::UnknownRecipe`] names the nearest.
+pub(crate) fn named(built_in: &[(&'static str, &'static str)], name: &str) -> Result<&'static str> {
+    built_in.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| {
+        Error::UnknownRecipe {
+            name: name.into(),
+            hint: spelling::hint(name, built_in.iter().map(|(known, _)| *known)),
+        }
+    })
 }
 
 /// The value at a dotted path, with missing last keys created.

@@ -1,8 +1,8 @@
 //! Batch normalization (Ioffe & Szegedy 2015), with PyTorch's conventions.
 
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::Tensor;
 use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::{Device, Tensor};
 
 use super::{Pass, activate, host_values, replace_values};
 use crate::Result;
@@ -78,11 +78,9 @@ impl BatchNorm {
         let pass = self.pass(pass);
         let ([values, _], device) = (x.dims(), x.device());
         if matches!(pass, Pass::Training { .. }) && on_kernels(&device) {
-            let operands = self.operands();
-            let statistics = operands.statistics.clone();
-            let y = ops::batch_norm(x, shortcut, operands, activation.kernel());
-            self.record_batch(values, statistics.tensors(&device));
-            return y;
+            return self.train(values, &device, |operands| {
+                ops::batch_norm(x, shortcut, operands, activation.kernel())
+            });
         }
         let normalized = match pass {
             Pass::Inference => batch_norm(
@@ -106,18 +104,27 @@ impl BatchNorm {
         activate(sum, activation)
     }
 
-    /// What an operation of our kernels takes to normalize in training.
-    pub(super) fn operands(&self) -> NormOperands {
-        NormOperands {
+    /// Runs an operation of our kernels that normalizes by the batch's own statistics, over `values` a channel, and lets the
+    /// running ones follow.
+    pub(super) fn train<const D: usize>(
+        &self,
+        values: usize,
+        device: &Device,
+        operation: impl FnOnce(NormOperands) -> Tensor<D>,
+    ) -> Tensor<D> {
+        let statistics = BatchStatistics::default();
+        let y = operation(NormOperands {
             weight: self.weight.val(),
             bias: self.bias.val(),
             epsilon: self.epsilon as f32,
-            statistics: BatchStatistics::default(),
-        }
+            statistics: statistics.clone(),
+        });
+        self.record_batch(values, statistics.tensors(device));
+        y
     }
 
     /// Lets the running statistics follow a batch's mean and biased variance over `values` a channel.
-    pub(super) fn record_batch(&self, values: usize, [mean, variance]: [Tensor<1>; 2]) {
+    fn record_batch(&self, values: usize, [mean, variance]: [Tensor<1>; 2]) {
         // Bessel's correction; a single value has no spread to correct.
         let unbiased = values as f64 / values.saturating_sub(1).max(1) as f64;
         self.record(&self.running_mean, mean);
@@ -140,19 +147,12 @@ impl BatchNorm {
     }
 
     pub(super) fn export(&self) -> Vec<NamedTensor> {
-        [
-            ("weight", self.weight.val()),
-            ("bias", self.bias.val()),
-            ("running_mean", self.running_mean.value_sync()),
-            ("running_var", self.running_variance.value_sync()),
+        vec![
+            NamedTensor::of("weight", self.weight.val()),
+            NamedTensor::of("bias", self.bias.val()),
+            NamedTensor::of("running_mean", self.running_mean.value_sync()),
+            NamedTensor::of("running_var", self.running_variance.value_sync()),
         ]
-        .into_iter()
-        .map(|(name, tensor)| NamedTensor {
-            name: name.into(),
-            shape: tensor.dims().to_vec(),
-            values: host_values(tensor),
-        })
-        .collect()
     }
 
     pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {

@@ -73,11 +73,9 @@ impl Conv {
             let ([images, height, width, _], device) = (x.dims(), x.device());
             let spec = self.block_spec(height, width, pool.map(Pool::kernel));
             let [_, rows, columns, _] = spec.block(x.dims(), self.weight.dims()).convolution.output_shape();
-            let operands = norm.operands();
-            let statistics = operands.statistics.clone();
-            let y = norm_block(x, self.weight.val(), bias.val(), spec, operands);
-            norm.record_batch(images * rows * columns, statistics.tensors(&device));
-            return y;
+            return norm.train(images * rows * columns, &device, |operands| {
+                norm_block(x, self.weight.val(), bias.val(), spec, operands)
+            });
         }
         let y = self.forward_added(x, norm, None, norm.activation, pass);
         match pool {
@@ -102,12 +100,10 @@ impl Conv {
         if is_bare && matches!(pass, Pass::Training { .. }) && on_kernels(&device) {
             let mut spec = self.block_spec(height, width, None);
             spec.activation = activation.kernel();
-            let operands = norm.operands();
-            let statistics = operands.statistics.clone();
-            let y = activated_block(x, self.weight.val(), operands, shortcut, spec);
-            let [_, rows, columns, _] = y.dims();
-            norm.record_batch(images * rows * columns, statistics.tensors(&device));
-            return y;
+            let [_, rows, columns, _] = spec.block(x.dims(), self.weight.dims()).convolution.output_shape();
+            return norm.train(images * rows * columns, &device, |operands| {
+                activated_block(x, self.weight.val(), operands, shortcut, spec)
+            });
         }
         let convolved = self.forward(x);
         let [n, h, w, c] = convolved.dims();
@@ -183,14 +179,8 @@ impl Conv {
     }
 
     pub(super) fn export(&self) -> Vec<NamedTensor> {
-        let weight = self.weight.val().permute([0, 3, 1, 2]);
-        let bias = self.bias.as_ref().map(|bias| NamedTensor {
-            name: "bias".into(),
-            shape: bias.dims().to_vec(),
-            values: host_values(bias.val()),
-        });
-        let shape = weight.dims().to_vec();
-        let weight = NamedTensor { name: "weight".into(), shape, values: host_values(weight) };
+        let weight = NamedTensor::of("weight", self.weight.val().permute([0, 3, 1, 2]));
+        let bias = self.bias.as_ref().map(|bias| NamedTensor::of("bias", bias.val()));
         [weight].into_iter().chain(bias).collect()
     }
 

@@ -79,7 +79,7 @@ impl Dense {
             .map(|(input, unit)| ours[input * units + unit]);
         vec![
             NamedTensor { name: "weight".into(), shape: vec![units, inputs], values: theirs.collect() },
-            NamedTensor { name: "bias".into(), shape: vec![units], values: host_values(self.bias.val()) },
+            NamedTensor::of("bias", self.bias.val()),
         ]
     }
 

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{host_values, replace_values};
+use super::replace_values;
 use crate::Result;
 use crate::init::Initializer;
 use crate::ops::{layer_norm, on_kernels};
@@ -46,14 +46,7 @@ impl LayerNorm {
     }
 
     pub(super) fn export(&self) -> Vec<NamedTensor> {
-        [("weight", self.weight.val()), ("bias", self.bias.val())]
-            .into_iter()
-            .map(|(name, tensor)| NamedTensor {
-                name: name.into(),
-                shape: tensor.dims().to_vec(),
-                values: host_values(tensor),
-            })
-            .collect()
+        vec![NamedTensor::of("weight", self.weight.val()), NamedTensor::of("bias", self.bias.val())]
     }
 
     pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {

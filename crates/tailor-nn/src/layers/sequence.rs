@@ -38,11 +38,6 @@ impl Sequence {
         forward(&self.layers, input, pass)
     }
 
-    /// See [`fused`].
-    pub(crate) fn fused(&self) -> impl Iterator<Item = (usize, Fused<'_>)> {
-        fused(&self.layers)
-    }
-
     pub(crate) fn export(&self, plan: &[PlannedLayer]) -> Vec<NamedTensor> {
         self.layers.iter().zip(plan).flat_map(|(layer, planned)| layer.export(planned)).collect()
     }

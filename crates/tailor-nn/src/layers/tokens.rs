@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{host_values, replace_values};
+use super::replace_values;
 use crate::Result;
 use crate::init::Initializer;
 use crate::weights::{NamedTensor, WeightSource};
@@ -43,17 +43,8 @@ impl Tokens {
     }
 
     pub(super) fn export(&self) -> Vec<NamedTensor> {
-        let class_token = self.class_token.as_ref().map(|token| NamedTensor {
-            name: "class_token".into(),
-            shape: token.dims().to_vec(),
-            values: host_values(token.val()),
-        });
-        let positions = NamedTensor {
-            name: "positions".into(),
-            shape: self.positions.dims().to_vec(),
-            values: host_values(self.positions.val()),
-        };
-        class_token.into_iter().chain([positions]).collect()
+        let class_token = self.class_token.as_ref().map(|token| NamedTensor::of("class_token", token.val()));
+        class_token.into_iter().chain([NamedTensor::of("positions", self.positions.val())]).collect()
     }
 
     pub(super) fn import(&mut self, source: &mut WeightSource) -> Result<()> {
