@@ -34,7 +34,7 @@ impl Network {
     ) -> Result<Self> {
         let plan = architecture.plan(input, classes)?;
         let mut initializer = Initializer::new(architecture.initialization, seed, device);
-        let layers = Builder::new(&mut initializer).sequence(&plan);
+        let layers = Builder::new(&mut initializer, architecture.precision).sequence(&plan);
         Ok(Network { layers, plan })
     }
 

@@ -19,7 +19,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tailor_data::{Augmentation, Preparation, Sampling};
-use tailor_nn::architecture::{Architecture, LayerSpec};
+use tailor_nn::architecture::{Architecture, LayerSpec, Precision};
 use tailor_nn::init::Initialization;
 use tailor_nn::shorthand;
 
@@ -82,6 +82,9 @@ pub struct ModelRecipe {
     /// How initial weights are drawn.
     #[serde(default)]
     pub init: Initialization,
+    /// What convolutions round on the processor.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// The data of a recipe.
@@ -297,7 +300,8 @@ impl Recipe {
 
     /// The network's architecture.
     pub fn architecture(&self) -> Architecture {
-        Architecture { layers: self.model.layers.clone(), initialization: self.model.init }
+        let ModelRecipe { layers, init, precision } = &self.model;
+        Architecture { layers: layers.clone(), initialization: *init, precision: *precision }
     }
 
     /// What is impossible about the values, if anything. The architecture is checked when the data's shape is known.

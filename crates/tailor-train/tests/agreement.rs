@@ -12,6 +12,15 @@ use tailor_train::{Override, Recipe, RunData, groups};
 
 const STEPS: usize = 6;
 
+fn recipe(name: &str, overrides: &[(&str, &str)]) -> Recipe {
+    let overrides: Vec<Override> = overrides
+        .iter()
+        .map(|(key, value)| Override { key: (*key).into(), value: (*value).into() })
+        .collect();
+    let recipe = Recipe::parse(Recipe::built_in_text(name).unwrap(), name).unwrap();
+    recipe.with_overrides(&overrides).unwrap()
+}
+
 /// The loss of each step, and the logits of a few validation images after the last.
 fn train(recipe: &Recipe, data: &RunData) -> (Vec<f32>, Vec<f32>) {
     let settings = &recipe.train;
@@ -65,12 +74,7 @@ fn kernels_and_burns_operations_train_alike() {
         ),
     ];
     for (name, overrides) in changes {
-        let overrides: Vec<Override> = overrides
-            .iter()
-            .map(|(key, value)| Override { key: (*key).into(), value: (*value).into() })
-            .collect();
-        let recipe = Recipe::parse(Recipe::built_in_text(name).unwrap(), name).unwrap();
-        let recipe = recipe.with_overrides(&overrides).unwrap();
+        let recipe = recipe(name, overrides);
         let data = RunData::open(&recipe).unwrap();
         let (our_losses, our_logits) = train(&recipe, &data);
         let (their_losses, their_logits) = with_burn_operations(|| train(&recipe, &data));
@@ -81,6 +85,21 @@ fn kernels_and_burns_operations_train_alike() {
         assert!(lowest < our_losses[0], "{name} does not learn: {our_losses:?}");
         for (ours, theirs) in our_logits.iter().zip(&their_logits) {
             assert!((ours - theirs).abs() < 2e-2 * theirs.abs().max(1.0), "{name}: {ours} and {theirs}");
+        }
+    }
+}
+
+#[test]
+fn products_rounded_to_bf16_change_losses_little() {
+    // Convolutions by themselves, with batch norm after the activation, and with batch norm before a shortcut.
+    for name in ["cnn-64-64-128-128", "cnn-bn-32-64-128", "resnet-20"] {
+        let [exact, rounded] = ["f32", "bf16"]
+            .map(|precision| recipe(name, &[("model.precision", precision), ("train.lr", "1e-4")]));
+        let data = RunData::open(&exact).unwrap();
+        let ((exact, _), (rounded, _)) = (train(&exact, &data), train(&rounded, &data));
+        assert_ne!(exact, rounded, "{name} is computed with rounded products");
+        for (exact, rounded) in exact.iter().zip(&rounded) {
+            assert!((exact - rounded).abs() < 0.05 * exact, "{name}: {exact} exactly, {rounded} rounded");
         }
     }
 }

@@ -29,12 +29,15 @@ pub struct Architecture {
     /// How the weights of all of them are drawn.
     #[serde(default)]
     pub initialization: Initialization,
+    /// What their convolutions round.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl Architecture {
     /// These layers, with weights drawn as by default.
     pub fn new(layers: Vec<LayerSpec>) -> Self {
-        Architecture { layers, initialization: Initialization::default() }
+        Architecture { layers, initialization: Initialization::default(), precision: Precision::default() }
     }
 }
 
@@ -424,6 +427,27 @@ impl Activation {
             Activation::Silu => Kernel::Silu,
             Activation::Gelu => Kernel::Gelu,
             Activation::None => Kernel::Identity,
+        }
+    }
+}
+
+/// What convolutions on our kernels round; Burn's operations on a GPU round nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// Nothing: 24 bits.
+    #[default]
+    F32,
+    /// The factors of most products, to 8 bits; their sums stay `f32`. See [`tailor_kernels::bf16::Precision`].
+    Bf16,
+}
+
+impl Precision {
+    /// The same for our kernels.
+    pub(crate) fn kernel(self) -> tailor_kernels::bf16::Precision {
+        match self {
+            Precision::F32 => tailor_kernels::bf16::Precision::F32,
+            Precision::Bf16 => tailor_kernels::bf16::Precision::Bf16,
         }
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, module::conv2d};
 use tailor_kernels::conv::NormBlock;
 
 use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
-use crate::architecture::{Activation, ConvSpec, Padding};
+use crate::architecture::{Activation, ConvSpec, Padding, Precision};
 use crate::init::Initializer;
 use crate::ops::{BlockSpec, activated_block, conv_block, norm_block, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
@@ -25,10 +25,17 @@ pub struct Conv {
     padding: Padding,
     #[module(skip)]
     pub(crate) activation: Activation,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl Conv {
-    pub(super) fn new(input: Shape, spec: ConvSpec, initializer: &mut Initializer) -> Self {
+    pub(super) fn new(
+        input: Shape,
+        spec: ConvSpec,
+        precision: Precision,
+        initializer: &mut Initializer,
+    ) -> Self {
         let ConvSpec { filters, kernel, stride, padding, groups, bias, activation } = spec;
         let window = kernel * kernel;
         let channels = input.channels() / groups;
@@ -40,6 +47,7 @@ impl Conv {
             groups,
             padding,
             activation,
+            precision,
         }
     }
 
@@ -151,8 +159,14 @@ impl Conv {
         let (top, bottom) = self.padding.amounts(height, kernel, self.stride);
         let (left, right) = self.padding.amounts(width, kernel, self.stride);
         let padding = tailor_kernels::conv::Padding { top, left, bottom, right };
-        let (stride, groups, activation) = (self.stride, self.groups, self.activation.kernel());
-        BlockSpec { stride, padding, groups, activation, pool }
+        BlockSpec {
+            stride: self.stride,
+            padding,
+            groups: self.groups,
+            activation: self.activation.kernel(),
+            pool,
+            precision: self.precision.kernel(),
+        }
     }
 
     fn forward_on_burn(&self, x: Tensor<4>) -> Tensor<4> {

@@ -35,7 +35,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData, activation};
 use tailor_kernels::pool::PoolKind;
 
-use crate::architecture::{Activation, LayerKind, LayerSpec, PlannedLayer};
+use crate::architecture::{Activation, LayerKind, LayerSpec, PlannedLayer, Precision};
 use crate::init::Initializer;
 use crate::ops::{self, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
@@ -145,13 +145,14 @@ pub enum Layer {
 /// What the layers of a network are made with, one after the other.
 pub(crate) struct Builder<'a> {
     initializer: &'a mut Initializer,
+    precision: Precision,
     /// Layers and blocks before the next.
     positions: usize,
 }
 
 impl<'a> Builder<'a> {
-    pub(crate) fn new(initializer: &'a mut Initializer) -> Self {
-        Builder { initializer, positions: 0 }
+    pub(crate) fn new(initializer: &'a mut Initializer, precision: Precision) -> Self {
+        Builder { initializer, precision, positions: 0 }
     }
 
     pub(crate) fn sequence(&mut self, plan: &[PlannedLayer]) -> Sequence {
@@ -177,11 +178,11 @@ impl Layer {
             }
             LayerKind::Layer(spec) => spec,
         };
-        let initializer = &mut *builder.initializer;
+        let (initializer, precision) = (&mut *builder.initializer, builder.precision);
         match *spec {
-            LayerSpec::Conv(conv) => Layer::Conv(Conv::new(input, conv, initializer)),
+            LayerSpec::Conv(conv) => Layer::Conv(Conv::new(input, conv, precision, initializer)),
             LayerSpec::DepthwiseConv(conv) => {
-                Layer::Conv(Conv::new(input, conv.of_channels(input.channels()), initializer))
+                Layer::Conv(Conv::new(input, conv.of_channels(input.channels()), precision, initializer))
             }
             LayerSpec::BatchNorm(norm) => {
                 Layer::BatchNorm(BatchNorm::new(input.channels(), norm, initializer))

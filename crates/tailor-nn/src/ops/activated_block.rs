@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ActivatedBlock, ActivatedGradient, ActivatedSaved};
 use tailor_kernels::norm::{ActivatedNorm, BatchNorm};
@@ -42,7 +41,7 @@ impl TrainActivatedBlock {
         let norm = BatchNorm { gamma: values(&inputs[2]), beta: values(&inputs[3]), epsilon: self.epsilon };
         ActivatedBlock {
             convolution: self.spec.block(extents(&inputs[0]), extents(&inputs[1])).convolution,
-            precision: Precision::F32,
+            precision: self.spec.precision,
             norm: ActivatedNorm { norm, activation: self.spec.activation },
         }
     }

@@ -25,6 +25,8 @@ pub struct BlockSpec {
     pub activation: Activation,
     /// Of the activations.
     pub pool: Option<Pool>,
+    /// How the convolution's operands are rounded.
+    pub precision: Precision,
 }
 
 impl BlockSpec {
@@ -46,7 +48,7 @@ impl BlockSpec {
             },
             activation: self.activation,
             pool: self.pool,
-            precision: Precision::default(),
+            precision: self.precision,
         }
     }
 }
