@@ -124,7 +124,7 @@ fn convolution(report: &mut Report, batch: usize, size: usize, ci: usize, co: us
             saved: &saved,
             dy: &dy,
             dx,
-            dw: &mut dw,
+            dw: Some(&mut dw),
             db: Some(&mut db),
         });
     });

@@ -132,7 +132,7 @@ fn main() {
             watch.time(back[layer], || match layer {
                 0..3 => {
                     let saved = &saved[layer];
-                    blocks[layer].backward(ConvGradient { x, weights, y, saved, dy, dx, dw, db });
+                    blocks[layer].backward(ConvGradient { x, weights, y, saved, dy, dx, dw: Some(dw), db });
                 }
                 _ => dense[layer - 3].backward(DenseGradient { x, weights, y, dy, dx, dw, db }),
             });

@@ -110,7 +110,7 @@ fn convolution(n: &[usize], inference: bool) -> Times {
             saved: &saved,
             dy: &dy,
             dx: is_hidden(&convolution).then_some(&mut dx[..]),
-            dw: &mut dw,
+            dw: Some(&mut dw),
             db: None,
         });
     });

@@ -82,7 +82,7 @@ fn step(number: u64) {
             saved: &saved,
             dy: &ONES[..y_len],
             dx: (!first).then_some(dx),
-            dw,
+            dw: Some(dw),
             db: Some(&mut db[..c.out_channels]),
         });
         if !NormBlock::takes(&block) {

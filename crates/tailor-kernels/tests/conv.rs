@@ -52,7 +52,7 @@ fn kernel_results(block: &ConvBlock, o: &Operands, with_dx: bool) -> Results {
         saved: &saved,
         dy: &o.dy,
         dx: with_dx.then_some(&mut dx[..]),
-        dw: &mut dw,
+        dw: Some(&mut dw),
         db: Some(&mut db),
     });
     [y, inferred, if with_dx { dx } else { Vec::new() }, dw, db, Vec::new()]
@@ -102,6 +102,43 @@ fn check(block: &ConvBlock, seed: u64) {
         );
     }
 }
+
+/// A frozen block's input gradient is the same, whichever way the backward pass goes.
+#[test]
+fn frozen_weights_take_no_gradient() {
+    let strided = |convolution: Convolution| Convolution { stride: [2; 2], padding: PADDED, ..convolution };
+    for convolution in [
+        conv([3, 7, 7], [20, 36], 1),
+        Convolution { groups: 20, padding: PADDED, ..conv([2, 9, 9], [20, 20], 3) },
+        strided(Convolution { groups: 20, ..conv([2, 9, 9], [20, 20], 3) }),
+        strided(conv([2, 9, 9], [3, 32], 3)),
+    ] {
+        let block = ConvBlock { convolution, activation: Relu6, pool: None, precision: Precision::F32 };
+        let Operands { x, w, b, dy, .. } = Operands::draw(&block, 5);
+        let mut y = vec![0.; dy.len()];
+        let saved = block.forward(&x, &w, Some(&b), &mut y);
+        let input_gradient = |dw: Option<&mut [f32]>, db: Option<&mut [f32]>| {
+            let mut dx = vec![7.; x.len()];
+            let (weights, dx_there) = (&w[..], Some(&mut dx[..]));
+            block.backward(ConvGradient {
+                x: &x,
+                weights,
+                y: &y,
+                saved: &saved,
+                dy: &dy,
+                dx: dx_there,
+                dw,
+                db,
+            });
+            dx
+        };
+        let (mut dw, mut db) = (vec![7.; w.len()], vec![7.; b.len()]);
+        let trained = input_gradient(Some(&mut dw), Some(&mut db));
+        assert_eq!(input_gradient(None, None), trained, "{convolution:?}");
+    }
+}
+
+const PADDED: Padding = Padding { top: 1, left: 1, bottom: 1, right: 1 };
 
 /// What does not train with its block is still fused at inference.
 #[test]

@@ -132,7 +132,8 @@ impl ActivatedBlock<'_> {
         };
         let through = ThroughActivation { gradients: through, pixels: conv.output_len() / conv.out_channels };
         let saved = Saved::default();
-        let gradient = ConvGradient { x, weights, y: convolved, saved: &saved, dy, dx, dw, db: None };
+        let gradient =
+            ConvGradient { x, weights, y: convolved, saved: &saved, dy, dx, dw: Some(dw), db: None };
         block.check_gradient(&gradient);
         run(OutputGradient::normalised(&block, &gradient, &through), gradient);
     }

@@ -75,9 +75,11 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         elementwise::accumulate(isa, part, first);
     }
     let (dw, db) = first.split_at(taps * channels);
-    for (tap, dw) in dw.chunks_exact(channels).enumerate() {
-        for (channel, &dw) in dw.iter().enumerate() {
-            gradient.dw[channel * taps + tap] = dw;
+    if let Some(to) = gradient.dw {
+        for (tap, dw) in dw.chunks_exact(channels).enumerate() {
+            for (channel, &dw) in dw.iter().enumerate() {
+                to[channel * taps + tap] = dw;
+            }
         }
     }
     if let Some(to) = gradient.db {

@@ -55,7 +55,9 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         let mut worker = Worker::new(&plan, outputs, gradient.x, weights, dw, db, dx, dense.as_ref());
         worker.images(team::part_of(conv.batch, part, parts));
     });
-    plan.unpack(&sums, sums_len, gradient.dw);
+    if let Some(dw) = gradient.dw {
+        plan.unpack(&sums, sums_len, dw);
+    }
     if let Some(db) = gradient.db {
         db.fill(0.);
         for part in sums.chunks_exact(sums_len) {

@@ -214,8 +214,8 @@ pub struct ConvGradient<'a> {
     pub dy: &'a [f32],
     /// Where the gradient with respect to `x` goes, if wanted; overwritten, as are all.
     pub dx: Option<&'a mut [f32]>,
-    /// Where the gradient with respect to the weights goes.
-    pub dw: &'a mut [f32],
+    /// Where the gradient with respect to the weights goes, unless they are frozen.
+    pub dw: Option<&'a mut [f32]>,
     /// Where the gradient with respect to the bias goes, if there is one.
     pub db: Option<&'a mut [f32]>,
 }
@@ -321,7 +321,10 @@ impl ConvBlock {
         let conv = &self.convolution;
         let weights_len = conv.out_channels * conv.reduction();
         assert_eq!(gradient.weights.len(), weights_len, "weights are [Co, Kh, Kw, Ci / groups]");
-        assert_eq!(gradient.dw.len(), weights_len, "dw is as long as the weights");
+        assert!(
+            gradient.dw.as_ref().is_none_or(|dw| dw.len() == weights_len),
+            "dw is as long as the weights"
+        );
         assert!(gradient.dx.as_ref().is_none_or(|dx| dx.len() == gradient.x.len()), "dx is as long as x");
         assert!(gradient.db.as_ref().is_none_or(|db| db.len() == conv.out_channels), "db is [Co]");
     }

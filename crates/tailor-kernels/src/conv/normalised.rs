@@ -140,8 +140,16 @@ impl NormBlock<'_> {
             index: self.block.pool.map(|_| &saved.block.index[..]),
         };
         let unpooled = ConvBlock { pool: None, ..self.block };
-        let gradient =
-            ConvGradient { x, weights, y: activations, saved: &saved.block, dy, dx, dw, db: Some(db) };
+        let gradient = ConvGradient {
+            x,
+            weights,
+            y: activations,
+            saved: &saved.block,
+            dy,
+            dx,
+            dw: Some(dw),
+            db: Some(db),
+        };
         unpooled.check_gradient(&gradient);
         run(OutputGradient::normalised(&unpooled, &gradient, &through), gradient);
     }

@@ -21,6 +21,7 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         .is_some()
         .then(|| Panels::from_rows(isa, gradient.weights, ci, co, None, |output| output * ci));
     let dx = gradient.dx.map(MutPointer::new);
+    let (is_frozen, with_bias) = (gradient.dw.is_none(), gradient.db.is_some());
 
     let parts = parts(conv);
     let sums_len = co * ci + co;
@@ -34,11 +35,15 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         for image in team::part_of(conv.batch, part, parts) {
             let x = &gradient.x[image * pixels * ci..(image + 1) * pixels * ci];
             let dz = outputs.dense(image, &mut scratch);
-            add_rows(isa, dz, db);
-            // dw [Co, Ci] = dzᵀ [Co, pixels] · x [pixels, Ci]
-            let inputs = Panels::from_rows(isa, x, ci, pixels, None, |pixel| pixel * ci);
-            multiply(&inputs, Layout::matrix(co, 1, pixels, co), dz, &mut image_dw, ci);
-            elementwise::accumulate(isa, &image_dw, dw);
+            if with_bias {
+                add_rows(isa, dz, db);
+            }
+            if !is_frozen {
+                // dw [Co, Ci] = dzᵀ [Co, pixels] · x [pixels, Ci]
+                let inputs = Panels::from_rows(isa, x, ci, pixels, None, |pixel| pixel * ci);
+                multiply(&inputs, Layout::matrix(co, 1, pixels, co), dz, &mut image_dw, ci);
+                elementwise::accumulate(isa, &image_dw, dw);
+            }
             if let (Some(weights), Some(dx)) = (&weights, dx) {
                 // SAFETY: each image belongs to one part.
                 let dx = unsafe { dx.slice(image * pixels * ci, pixels * ci) };
@@ -50,7 +55,9 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     for part in others.chunks_exact(sums_len) {
         elementwise::accumulate(isa, part, first);
     }
-    gradient.dw.copy_from_slice(&first[..co * ci]);
+    if let Some(dw) = gradient.dw {
+        dw.copy_from_slice(&first[..co * ci]);
+    }
     if let Some(db) = gradient.db {
         db.copy_from_slice(&first[co * ci..]);
     }

@@ -124,7 +124,7 @@ fn convolution_blocks() {
                     saved: &saved,
                     dy: &dy,
                     dx: with_dx.then_some(&mut dx),
-                    dw: &mut dw,
+                    dw: Some(&mut dw),
                     db: Some(&mut db),
                 });
             }

@@ -86,8 +86,9 @@ impl<const N: usize> Kernel<N> for BlockSpec {
     fn backward(&self, call: Call<N, Arc<Saved>>) -> [Option<AlignedBuffer>; N] {
         let block = self.block(extents(&call.inputs[0]), extents(&call.inputs[1]));
         let mut dx = call.wanted[0].then(|| call.gradient_of(0));
-        let mut dw = call.gradient_of(1);
-        let mut db = (N == 3).then(|| call.gradient_of(2));
+        // Where the layer is frozen, neither is wanted.
+        let mut dw = call.wanted[1].then(|| call.gradient_of(1));
+        let mut db = (N == 3 && call.wanted[2]).then(|| call.gradient_of(2));
         block.backward(ConvGradient {
             x: call.input(0),
             weights: call.input(1),
@@ -95,9 +96,9 @@ impl<const N: usize> Kernel<N> for BlockSpec {
             saved: call.saved,
             dy: call.gradient,
             dx: dx.as_deref_mut(),
-            dw: &mut dw,
+            dw: dw.as_deref_mut(),
             db: db.as_deref_mut(),
         });
-        first([dx, Some(dw), db])
+        first([dx, dw, db])
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     let weights = transpose(gradient.weights, channels);
     let turned = gradient.dx.is_some().then(|| turned(conv, &weights));
     let dx = gradient.dx.map(MutPointer::new);
-    let with_bias = gradient.db.is_some();
+    let (is_frozen, with_bias) = (gradient.dw.is_none(), gradient.db.is_some());
     let bands = ((2 * conv.image_len() + conv.output_len()) * size_of::<f32>()).div_ceil(BAND_BYTES);
     let parts = parts(conv);
     // `[tap][channel]`, then one bias a channel.
@@ -158,7 +158,9 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
             }
             for band in 0..bands {
                 let rows = team::part_of(rows, band, bands);
-                isa.run(WeightGradient { conv, rows, x, dz, dw: &mut *dw });
+                if !is_frozen {
+                    isa.run(WeightGradient { conv, rows, x, dz, dw: &mut *dw });
+                }
                 if let (Some(turned), Some(dx)) = (&turned, dx) {
                     // SAFETY: each image belongs to one part.
                     let dx = unsafe { dx.slice(of_image.start, of_image.len()) };
@@ -172,10 +174,12 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         elementwise::accumulate(isa, part, first);
     }
     let (dw, db) = first.split_at(weights.len());
-    let taps = weights.len() / channels;
-    for (tap, row) in dw.chunks_exact(channels).enumerate() {
-        for (channel, &dw) in row.iter().enumerate() {
-            gradient.dw[channel * taps + tap] = dw;
+    if let Some(to) = gradient.dw {
+        let taps = weights.len() / channels;
+        for (tap, row) in dw.chunks_exact(channels).enumerate() {
+            for (channel, &dw) in row.iter().enumerate() {
+                to[channel * taps + tap] = dw;
+            }
         }
     }
     if let Some(to) = gradient.db {
