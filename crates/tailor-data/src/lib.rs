@@ -64,7 +64,7 @@ pub use cache::cache_dir;
 pub use dataset::{Dataset, ImageShape, Splits};
 pub use duplicates::Duplicates;
 pub use error::{Error, Result};
-pub use fetch::fetch;
+pub use fetch::{Published, fetch};
 pub use form::{PathKind, kind_of};
 pub use normalization::Normalization;
 pub use official::Sum;

@@ -30,6 +30,17 @@ impl Normalization {
         Self { mean: vec![0.0; channels], deviation: vec![1.0; channels] }
     }
 
+    /// What torchvision's networks were trained with: means and deviations of ImageNet, of their three colors or, for grey
+    /// images, the mean over the colors.
+    pub fn imagenet(channels: usize) -> Self {
+        let (mean, deviation) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        let of_channels = |colors: [f32; 3]| match channels {
+            1 => vec![colors.iter().sum::<f32>() / 3.0],
+            _ => colors.to_vec(),
+        };
+        Self { mean: of_channels(mean), deviation: of_channels(deviation) }
+    }
+
     /// The mean and deviation of all pixels of a data set, which should be the training part alone. For an
     /// empty one as [`unit`](Self::unit).
     ///

@@ -34,7 +34,10 @@ impl Sum {
     }
 
     /// The sum from 64 hexadecimal digits; evaluated by the compiler, which refuses a malformed one.
-    const fn from_hexadecimal(digits: &[u8; 64]) -> Sum {
+    ///
+    /// # Panics
+    /// If a digit is none of `0` to `9` and `a` to `f`.
+    pub const fn from_hexadecimal(digits: &[u8; 64]) -> Sum {
         const fn value(digit: u8) -> u8 {
             match digit {
                 b'0'..=b'9' => digit - b'0',

@@ -130,7 +130,7 @@ pub enum Augmentation {
         fraction: f32,
     },
     /// Brightness, contrast, saturation and hue, each within its own limit, in random order (torchvision's
-    /// `ColorJitter`). Those left out are 0; saturation and hue are for color images only.
+    /// `ColorJitter`). Those left out are 0; gray images have no saturation and hue to change.
     ColorJitter {
         /// As `fraction` of `brightness`.
         #[serde(default)]

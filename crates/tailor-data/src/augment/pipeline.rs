@@ -223,11 +223,13 @@ impl Pipeline {
                 ColorChange::Hue(generator.within(fraction)).apply(image, shape);
             }
             Augmentation::ColorJitter { brightness, contrast, saturation, hue } => {
+                let has_color = shape.channels > 1;
                 let mut changes = [
                     (brightness > 0.0).then_some(ColorChange::Brightness(factor(generator, brightness))),
                     (contrast > 0.0).then_some(ColorChange::Contrast(factor(generator, contrast))),
-                    (saturation > 0.0).then_some(ColorChange::Saturation(factor(generator, saturation))),
-                    (hue > 0.0).then_some(ColorChange::Hue(generator.within(hue))),
+                    (has_color && saturation > 0.0)
+                        .then_some(ColorChange::Saturation(factor(generator, saturation))),
+                    (has_color && hue > 0.0).then_some(ColorChange::Hue(generator.within(hue))),
                 ];
                 generator.shuffle(&mut changes);
                 changes.into_iter().flatten().for_each(|change| change.apply(image, shape));
@@ -314,11 +316,6 @@ fn check_fit(augmentation: &Augmentation, shape: ImageShape) -> Result<()> {
             if shape.channels == 1 && fraction > 0.0 =>
         {
             "the images are gray; leave it out, or set data.channels to 3".into()
-        }
-        Augmentation::ColorJitter { saturation, hue, .. }
-            if shape.channels == 1 && saturation.max(hue) > 0.0 =>
-        {
-            "the images are gray; leave out saturation and hue, or set data.channels to 3".into()
         }
         _ => return Ok(()),
     };
@@ -463,15 +460,18 @@ mod tests {
 
     #[test]
     fn gray_images_have_no_hue() {
-        for step in [
-            Augmentation::Hue { fraction: 0.1 },
-            Augmentation::Saturation { fraction: 0.1 },
-            Augmentation::ColorJitter { brightness: 0.0, contrast: 0.0, saturation: 0.0, hue: 0.1 },
-        ] {
+        for step in [Augmentation::Hue { fraction: 0.1 }, Augmentation::Saturation { fraction: 0.1 }] {
             let error = Pipeline::new(std::slice::from_ref(&step), SHAPE).unwrap_err().to_string();
             assert!(error.contains("the images are gray"), "{error}");
             assert!(Pipeline::new(&[step], ImageShape::new(4, 4, 3)).is_ok());
         }
+        // As torchvision's: a jitter of colors leaves them out.
+        let jitter = Augmentation::ColorJitter { brightness: 0.0, contrast: 0.0, saturation: 0.5, hue: 0.1 };
+        let pipeline = Pipeline::new(&[jitter], SHAPE).unwrap();
+        let image: Vec<u8> = (0..SHAPE.len()).map(|i| i as u8).collect();
+        let mut out = vec![0; SHAPE.len()];
+        pipeline.apply(&image, &Turn { seed: 1, epoch: 0, index: 0 }, &mut out);
+        assert_eq!(out, image);
     }
 
     #[test]
