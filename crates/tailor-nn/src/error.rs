@@ -25,6 +25,9 @@ pub enum Error {
     /// The file is no safetensors file, or a broken one.
     #[error("this is not a complete safetensors file ({0}); copy it again, or name another file")]
     NotSafetensors(String),
+    /// The file holds no tensors that can be read.
+    #[error("these are no weights that can be read: {0}")]
+    StateDict(String),
     /// The file holds weights of another network.
     #[error("the weights do not fit the model: {0}")]
     Mismatch(String),

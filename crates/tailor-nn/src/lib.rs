@@ -1,9 +1,9 @@
 //! Networks: layers, the model zoo, weights in and out, summaries.
 //!
 //! ```text
-//!            recipe                               safetensors
+//!            recipe                               safetensors, .pth (state_dict, pickle)
 //!              │                                      ↕
-//!        architecture ──→ network ←── layers       weights
+//!        architecture ──→ network ←── layers       weights, pretrained
 //!     (checked, shapes)   │  │  │   conv, dense, …
 //!              init ──────┘  │  └──→ summary
 //!      (initial weights)     │
@@ -21,9 +21,13 @@ pub mod layers;
 pub mod loss;
 mod network;
 mod ops;
+mod pickle;
 mod predictor;
+mod prefix;
+mod pretrained;
 mod shape;
 pub mod shorthand;
+mod state_dict;
 mod summary;
 mod tensors;
 mod timings;
@@ -36,7 +40,9 @@ pub use layers::host_values;
 pub use network::Network;
 pub use ops::{on_kernels, optimizer::Trainable, with_burn_operations};
 pub use predictor::Predictor;
+pub use prefix::Prefix;
 pub use shape::Shape;
+pub use state_dict::from_state_dict;
 pub use summary::{Summary, SummaryRow};
 pub use tensors::TensorInfo;
 pub use timings::Timing;

@@ -140,7 +140,11 @@ impl Network {
 
     /// Layers, output shapes and parameter counts.
     pub fn summary(&self) -> Summary {
-        Summary::of(&self.plan)
+        let summary = Summary::of(&self.plan);
+        let trained: usize = self.trainable_tensors().into_iter().sum();
+        // Without automatic differentiation nothing is trained, which says nothing about freezing.
+        let frozen = if trained == 0 { 0 } else { summary.trainable() - trained };
+        Summary { frozen, ..summary }
     }
 
     /// The network for inference only, as fast as the device makes it.

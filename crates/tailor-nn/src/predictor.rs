@@ -1,7 +1,7 @@
 //! A network for inference only: weights packed once, batch norm folded in, no automatic differentiation.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use tailor_kernels::activation::Activation as KernelActivation;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{ConvBlock, PackedFilter};
@@ -11,9 +11,7 @@ use tailor_kernels::pool::Pool as PoolKernel;
 use tailor_kernels::residual::Residual as ResidualKernel;
 
 use crate::architecture::{Activation, LayerKind, PlannedLayer};
-use crate::layers::{
-    Activations, BatchNorm, Conv, Dense, Fused, Layer, Pass, Pool, Sequence, host_values, sequence,
-};
+use crate::layers::{Activations, BatchNorm, Conv, Dense, Fused, Layer, Pass, Pool, host_values, sequence};
 use crate::ops::on_kernels;
 use crate::{Network, Shape};
 
@@ -25,6 +23,27 @@ pub struct Predictor {
     image: usize,
     /// Images that go through together at most, so that memory stays bounded for any network.
     together: usize,
+}
+
+/// Layers that follow each other in a network.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub layers: &'a [Layer],
+    pub plan: &'a [PlannedLayer],
+}
+
+impl Part<'_> {
+    /// Values of one image that it gets.
+    fn image(self) -> usize {
+        self.plan[0].input.len()
+    }
+
+    /// Images that it takes at once.
+    fn together(self) -> usize {
+        let leaves = self.plan.iter().flat_map(PlannedLayer::leaves);
+        let largest = leaves.map(|layer| layer.input.len().max(layer.output.len())).max();
+        (MAX_VALUES / largest.unwrap_or(1)).max(1)
+    }
 }
 
 /// Values of the largest layer of the images that go through together: 256 MB.
@@ -59,16 +78,25 @@ enum Step {
 
 impl Predictor {
     pub(crate) fn new(network: &Network) -> Self {
-        let image = network.plan[0].input.len();
-        let leaves = network.plan.iter().flat_map(PlannedLayer::leaves);
-        let largest = leaves.map(|layer| layer.input.len().max(layer.output.len())).max();
-        let together = (MAX_VALUES / largest.unwrap_or(1)).max(1);
         let network = network.valid();
-        let engine = match on_kernels(&network.device()) {
-            true => Engine::Kernels(steps(&network.layers, &network.plan)),
-            false => Engine::Burn(network),
-        };
-        Predictor { engine, image, together }
+        let whole = Part { layers: &network.layers.layers, plan: &network.plan };
+        match on_kernels(&network.device()) {
+            true => Self::of_parts(&[whole]),
+            false => {
+                Predictor { image: whole.image(), together: whole.together(), engine: Engine::Burn(network) }
+            }
+        }
+    }
+
+    /// Of parts of a network that follow each other, without automatic differentiation, on our kernels. Its logits are
+    /// what the last part gives.
+    pub(crate) fn of_parts(parts: &[Part]) -> Self {
+        let parts: Vec<&Part> = parts.iter().filter(|part| !part.plan.is_empty()).collect();
+        Predictor {
+            engine: Engine::Kernels(parts.iter().flat_map(|part| steps(part.layers, part.plan)).collect()),
+            image: parts[0].image(),
+            together: parts.iter().map(|part| part.together()).min().expect("there is a part"),
+        }
     }
 
     /// Logits `[N, K]` of normalized pixels `[N, H, W, C]`.
@@ -76,11 +104,16 @@ impl Predictor {
     /// # Panics
     /// If the pixels are not whole images of the network's shape.
     pub fn logits(&self, pixels: &[f32]) -> Vec<f32> {
-        assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);
-        pixels.chunks(self.together * self.image).flat_map(|pixels| self.logits_together(pixels)).collect()
+        self.run(pixels)
     }
 
-    fn logits_together(&self, pixels: &[f32]) -> Vec<f32> {
+    /// What comes out of the last layer, one image after the other.
+    pub(crate) fn run(&self, pixels: &[f32]) -> Vec<f32> {
+        assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);
+        pixels.chunks(self.together * self.image).flat_map(|pixels| self.run_together(pixels)).collect()
+    }
+
+    fn run_together(&self, pixels: &[f32]) -> Vec<f32> {
         let images = pixels.len() / self.image;
         match &self.engine {
             Engine::Burn(network) => {
@@ -149,7 +182,9 @@ impl Step {
                 y
             }
             Step::Layer { layer, input } => {
-                let y = match layer.forward(activations(x, images, *input), Pass::Inference) {
+                let y = match layer
+                    .forward(Activations::of(x, images, *input, &Device::flex()), Pass::Inference)
+                {
                     Activations::Image(y) => host_values(y),
                     Activations::Tokens(y) => host_values(y),
                     Activations::Features(y) => host_values(y),
@@ -160,25 +195,11 @@ impl Step {
     }
 }
 
-/// Values of this shape an image, as Burn's tensor on the CPU.
-fn activations(values: &[f32], images: usize, shape: Shape) -> Activations {
-    fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
-    }
-    match shape {
-        Shape::Image { height, width, channels } => {
-            Activations::Image(tensor(values, [images, height, width, channels]))
-        }
-        Shape::Tokens { tokens, width } => Activations::Tokens(tensor(values, [images, tokens, width])),
-        Shape::Features(features) => Activations::Features(tensor(values, [images, features])),
-    }
-}
-
 /// Groups the layers into as few passes as the kernels can: a convolution takes in the batch norm and the pool that
 /// follow it. Dropout and flattening are nothing in inference.
-fn steps(layers: &Sequence, plan: &[PlannedLayer]) -> Vec<Step> {
+fn steps(layers: &[Layer], plan: &[PlannedLayer]) -> Vec<Step> {
     let mut steps = Vec::new();
-    for (position, fused) in sequence::fused(&layers.layers) {
+    for (position, fused) in sequence::fused(layers) {
         let planned = &plan[position];
         match fused {
             Fused::Conv { conv, norm, pool } => steps.extend(conv_steps(conv, norm, pool, planned)),
@@ -194,12 +215,12 @@ fn steps(layers: &Sequence, plan: &[PlannedLayer]) -> Vec<Step> {
             Fused::Layer(Layer::Flatten(_) | Layer::Dropout(_)) => {}
             Fused::Layer(layer) => match (layer, &planned.kind) {
                 (Layer::Sequence(sequence), LayerKind::Sequence(plan)) => {
-                    steps.extend(self::steps(sequence, plan));
+                    steps.extend(self::steps(&sequence.layers, plan));
                 }
                 (Layer::Residual(residual), LayerKind::Residual { body, shortcut, .. }) => {
                     steps.push(Step::Residual {
-                        body: self::steps(&residual.body, body),
-                        shortcut: self::steps(&residual.shortcut, shortcut),
+                        body: self::steps(&residual.body.layers, body),
+                        shortcut: self::steps(&residual.shortcut.layers, shortcut),
                         activation: residual.activation.kernel(),
                     });
                 }

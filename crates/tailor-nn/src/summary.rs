@@ -12,6 +12,8 @@ pub struct Summary {
     pub input: Shape,
     /// One row a layer.
     pub rows: Vec<SummaryRow>,
+    /// Weights that training leaves as they are, in a network for training.
+    pub frozen: usize,
 }
 
 /// One layer of a [`Summary`].
@@ -23,7 +25,7 @@ pub struct SummaryRow {
     pub layer: String,
     /// Shape of one image's values after it.
     pub output: Shape,
-    /// Weights that training changes.
+    /// Weights that training changes, unless they are frozen.
     pub trainable: usize,
     /// Running means and variances.
     pub statistics: usize,
@@ -46,12 +48,12 @@ impl Summary {
         }
         let mut rows = Vec::new();
         plan.iter().for_each(|planned| add(planned, &mut rows));
-        Summary { input: plan[0].input, rows }
+        Summary { input: plan[0].input, rows, frozen: 0 }
     }
 
     /// Weights that training changes.
     pub fn trainable(&self) -> usize {
-        self.rows.iter().map(|row| row.trainable).sum()
+        self.rows.iter().map(|row| row.trainable).sum::<usize>() - self.frozen
     }
 
     /// Running means and variances of batch norm.
@@ -61,7 +63,7 @@ impl Summary {
 
     /// All values that a model file holds.
     pub fn parameters(&self) -> usize {
-        self.trainable() + self.statistics()
+        self.trainable() + self.frozen + self.statistics()
     }
 }
 
@@ -83,15 +85,15 @@ impl fmt::Display for Summary {
             writeln!(f, "{:names$}  {:layers$}  {output:>14}  {parameters:>12}", row.name, row.layer)?;
         }
         writeln!(f, "{rule}")?;
-        match self.statistics() {
-            0 => write!(f, "{} trainable parameters", thousands(self.trainable())),
-            statistics => write!(
-                f,
-                "{} trainable parameters + {} running statistics = {}",
-                thousands(self.trainable()),
-                thousands(statistics),
-                thousands(self.parameters())
-            ),
+        write!(f, "{} trainable parameters", thousands(self.trainable()))?;
+        for (count, what) in [(self.frozen, "frozen"), (self.statistics(), "running statistics")] {
+            if count > 0 {
+                write!(f, " + {} {what}", thousands(count))?;
+            }
+        }
+        match self.parameters() {
+            all if all == self.trainable() => Ok(()),
+            all => write!(f, " = {}", thousands(all)),
         }
     }
 }

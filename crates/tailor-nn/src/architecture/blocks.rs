@@ -1,6 +1,6 @@
 //! Blocks by name, as the layers that they stand for.
 
-use super::{Activation, BatchNormSpec, ConvSpec, DepthwiseConvSpec, LayerSpec, Padding, Shortcut};
+use super::{Activation, Base, BatchNormSpec, ConvSpec, DepthwiseConvSpec, LayerSpec, Padding, Shortcut};
 
 impl LayerSpec {
     /// What a block that gets `channels` channels consists of: a residual or a sequence. None for a layer.
@@ -30,6 +30,15 @@ impl LayerSpec {
                 };
                 Some(LayerSpec::Sequence { layers: vec![with_norm(attention), with_norm(network)] })
             }
+            _ => self.base().map(|base| LayerSpec::Sequence { layers: base.layers() }),
+        }
+    }
+
+    /// The published network that it is, if it is one.
+    pub(super) fn base(&self) -> Option<Base> {
+        match self {
+            LayerSpec::MobilenetV2 {} => Some(Base::MobilenetV2),
+            LayerSpec::Resnet18 {} => Some(Base::Resnet18),
             _ => None,
         }
     }

@@ -30,7 +30,9 @@ impl fmt::Display for LayerSpec {
             }
             LayerSpec::ClassToken {} => write!(f, "class token"),
             LayerSpec::Attention { heads } => write!(f, "attention, {heads} heads"),
-            LayerSpec::Resize { size } => write!(f, "resize to {size}×{size}"),
+            LayerSpec::Resize { size, only_smaller } => {
+                write!(f, "resize to {}{size}×{size}", if *only_smaller { "at least " } else { "" })
+            }
             LayerSpec::PadShortcut { filters, stride } => {
                 write!(f, "every {stride}. pixel, zeros up to {filters} channels")
             }
@@ -43,6 +45,8 @@ impl fmt::Display for LayerSpec {
             LayerSpec::TransformerBlock { heads, units, .. } => {
                 write!(f, "transformer block, {heads} heads, {units} units")
             }
+            LayerSpec::MobilenetV2 {} => write!(f, "MobileNetV2"),
+            LayerSpec::Resnet18 {} => write!(f, "ResNet-18"),
         }
     }
 }

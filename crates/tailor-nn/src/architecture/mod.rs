@@ -8,11 +8,13 @@
 //! the images and completes it: a flatten step before the first dense layer, names as a PyTorch user would
 //! choose them (`conv1`, `bn1`, `fc1`, …), and the dense layer that ends in one logit a class.
 
+mod base;
 mod blocks;
 mod display;
 mod plan;
 
-pub use plan::{LayerKind, PlannedLayer};
+pub use base::Base;
+pub use plan::{BASE, LayerKind, PlannedLayer};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,11 @@ impl Architecture {
     /// These layers, with weights drawn as by default.
     pub fn new(layers: Vec<LayerSpec>) -> Self {
         Architecture { layers, initialization: Initialization::default(), precision: Precision::default() }
+    }
+
+    /// The published network that it builds on, if there is one; its tensors are named [`BASE`].
+    pub fn base(&self) -> Option<Base> {
+        self.layers.iter().find_map(LayerSpec::base)
     }
 }
 
@@ -106,6 +113,9 @@ pub enum LayerSpec {
     Resize {
         /// Height and width.
         size: usize,
+        /// Whether images that have at least this height and width stay as they are.
+        #[serde(default)]
+        only_smaller: bool,
     },
     /// Every `stride`-th pixel, with channels of zeros appended: the shortcut without weights of He et al. 2016,
     /// option A.
@@ -189,6 +199,11 @@ pub enum LayerSpec {
         #[serde(default)]
         drop_rate: f64,
     },
+    /// See [`Base::MobilenetV2`].
+    MobilenetV2 {},
+    /// See [`Base::Resnet18`].
+    #[serde(rename = "resnet-18")]
+    Resnet18 {},
 }
 
 /// A convolution with its activation.

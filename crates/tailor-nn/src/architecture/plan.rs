@@ -38,6 +38,9 @@ pub enum LayerKind {
     },
 }
 
+/// The name of the first published network in an architecture, such as MobileNetV2: `base1.conv1.weight`.
+pub const BASE: &str = "base1";
+
 /// More than enough for an image classifier, and small enough that no sum or product below overflows.
 const MAX_EXTENT: usize = 1 << 14;
 
@@ -194,7 +197,7 @@ impl LayerSpec {
             LayerSpec::BatchNorm(norm) => epsilon(norm.epsilon),
             LayerSpec::LayerNorm { epsilon: value } => epsilon(value),
             LayerSpec::Attention { heads } => extent("heads", heads),
-            LayerSpec::Resize { size } => extent("size", size),
+            LayerSpec::Resize { size, .. } => extent("size", size),
             LayerSpec::PadShortcut { filters, stride } => {
                 extent("filters", filters)?;
                 extent("stride", stride)
@@ -223,6 +226,8 @@ impl LayerSpec {
             | LayerSpec::GlobalAveragePool {}
             | LayerSpec::Tokens { .. }
             | LayerSpec::ClassToken {}
+            | LayerSpec::MobilenetV2 {}
+            | LayerSpec::Resnet18 {}
             | LayerSpec::Sequence { .. } => Ok(()),
         }
     }
@@ -253,8 +258,11 @@ impl LayerSpec {
                 true => Ok(input),
                 false => Err(format!("{heads} heads do not divide a width of {width}")),
             },
-            (LayerSpec::Resize { size }, Image { channels, .. }) if is_first => {
-                Ok(Image { height: *size, width: *size, channels })
+            (&LayerSpec::Resize { size, only_smaller }, Image { height, width, channels }) if is_first => {
+                match only_smaller && height >= size && width >= size {
+                    true => Ok(input),
+                    false => Ok(Image { height: size, width: size, channels }),
+                }
             }
             (LayerSpec::Resize { .. }, _) => Err("it can only be the first layer".into()),
             (&LayerSpec::PadShortcut { filters, stride }, Image { height, width, channels }) => {
@@ -280,7 +288,9 @@ impl LayerSpec {
             (_, Tokens { .. }) => Err(format!("it does not take tokens, but {input} reaches it")),
             (LayerSpec::Sequence { .. } | LayerSpec::Residual { .. }, _)
             | (LayerSpec::BasicBlock { .. } | LayerSpec::InvertedResidual { .. }, _)
-            | (LayerSpec::TransformerBlock { .. }, _) => unreachable!("blocks are resolved before"),
+            | (LayerSpec::TransformerBlock { .. } | LayerSpec::MobilenetV2 {} | LayerSpec::Resnet18 {}, _) => {
+                unreachable!("blocks are resolved before")
+            }
         }
     }
 }
@@ -439,6 +449,7 @@ impl Names {
             | LayerSpec::BasicBlock { .. }
             | LayerSpec::InvertedResidual { .. }
             | LayerSpec::TransformerBlock { .. } => "block",
+            LayerSpec::MobilenetV2 {} | LayerSpec::Resnet18 {} => "base",
         };
         let count = self.0.entry(prefix).or_insert(0);
         *count += 1;

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::module::{batch_norm, batch_norm_train};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Pass, activate, host_values, replace_values};
 use crate::Result;
@@ -129,6 +129,17 @@ impl BatchNorm {
         let unbiased = values as f64 / values.saturating_sub(1).max(1) as f64;
         self.record(&self.running_mean, mean);
         self.record(&self.running_variance, variance.mul_scalar(unbiased));
+    }
+
+    /// Scale and shift `[C]` that do the same, in a network for training that leaves both its tensors as they are.
+    pub(super) fn frozen_affine(&self) -> Option<[Tensor<1>; 2]> {
+        let tensors = [self.weight.val(), self.bias.val()];
+        let is_frozen = tensors.iter().all(|tensor| tensor.is_autodiff() && !tensor.is_require_grad());
+        is_frozen.then(|| {
+            let device = tensors[0].device();
+            self.affine()
+                .map(|values| Tensor::from_data(TensorData::new(values, self.weight.dims()), &device))
+        })
     }
 
     /// Scale and shift `[C]` that do the same with the running statistics.

@@ -8,7 +8,7 @@ use tailor_kernels::conv::NormBlock;
 use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
 use crate::architecture::{Activation, ConvSpec, Padding, Precision};
 use crate::init::Initializer;
-use crate::ops::{BlockSpec, activated_block, conv_block, norm_block, on_kernels};
+use crate::ops::{BlockSpec, activated_block, add, conv_block, norm_block, on_kernels};
 use crate::weights::{NamedTensor, WeightSource};
 use crate::{Result, Shape};
 
@@ -93,7 +93,8 @@ impl Conv {
     }
 
     /// `activation(norm(conv(x)) + shortcut)`, in training one operation where our kernels compute and nothing stands
-    /// between convolution and norm. The norm's own activation is not applied.
+    /// between convolution and norm; a frozen norm is folded into a frozen convolution. The norm's own activation is not
+    /// applied.
     pub(super) fn forward_added(
         &self,
         x: Tensor<4>,
@@ -113,10 +114,36 @@ impl Conv {
                 activated_block(x, self.weight.val(), operands, shortcut, spec)
             });
         }
+        if is_bare
+            && self.is_frozen()
+            && on_kernels(&device)
+            && let Some([scale, shift]) = norm.frozen_affine()
+        {
+            let mut spec = self.block_spec(height, width, None);
+            let y = |spec| {
+                let [filters, ..] = self.weight.dims();
+                let weight = self.weight.val().mul(scale.reshape([filters, 1, 1, 1]));
+                conv_block(x, weight, Some(shift), spec)
+            };
+            return match shortcut {
+                None if activation.kernel().derives_from_output() => {
+                    spec.activation = activation.kernel();
+                    y(spec)
+                }
+                None => activate(y(spec), activation),
+                Some(shortcut) => add(shortcut, y(spec), None, activation.kernel()),
+            };
+        }
         let convolved = self.forward(x);
         let [n, h, w, c] = convolved.dims();
         let rows = |image: Tensor<4>| image.reshape([n * h * w, c]);
         norm.forward_added(rows(convolved), shortcut.map(rows), activation, pass).reshape([n, h, w, c])
+    }
+
+    /// Whether a network for training leaves its weights as they are.
+    fn is_frozen(&self) -> bool {
+        let weight = self.weight.val();
+        weight.is_autodiff() && !weight.is_require_grad()
     }
 
     fn is_normalized_after_activation(

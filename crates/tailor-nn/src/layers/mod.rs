@@ -32,7 +32,7 @@ pub use squeeze_excite::SqueezeExcite;
 pub use tokens::{ClassToken, Tokens};
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use tailor_kernels::pool::PoolKind;
 
 use crate::architecture::{Activation, LayerKind, LayerSpec, PlannedLayer, Precision};
@@ -67,6 +67,22 @@ pub enum Activations {
 }
 
 impl Activations {
+    /// Values of this shape an image, on a device.
+    pub(crate) fn of(values: &[f32], images: usize, shape: Shape, device: &Device) -> Self {
+        fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
+            Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+        }
+        match shape {
+            Shape::Image { height, width, channels } => {
+                Activations::Image(tensor(values, [images, height, width, channels], device))
+            }
+            Shape::Tokens { tokens, width } => {
+                Activations::Tokens(tensor(values, [images, tokens, width], device))
+            }
+            Shape::Features(features) => Activations::Features(tensor(values, [images, features], device)),
+        }
+    }
+
     /// The same values, outside of any graph.
     pub(crate) fn detach(self) -> Self {
         match self {
@@ -213,7 +229,12 @@ impl Layer {
             LayerSpec::Attention { heads } => {
                 Layer::Attention(Attention::new(input.channels(), heads, initializer))
             }
-            LayerSpec::Resize { size } => Layer::Resize(Resize::new(size)),
+            LayerSpec::Resize { .. } => {
+                let Shape::Image { height, width, .. } = planned.output else {
+                    unreachable!("images are resized to images")
+                };
+                Layer::Resize(Resize::new(height, width))
+            }
             LayerSpec::PadShortcut { filters, stride } => {
                 Layer::PadShortcut(PadShortcut::new(filters, stride))
             }
@@ -221,7 +242,9 @@ impl Layer {
             | LayerSpec::Residual { .. }
             | LayerSpec::BasicBlock { .. }
             | LayerSpec::InvertedResidual { .. }
-            | LayerSpec::TransformerBlock { .. } => unreachable!("a plan has resolved its blocks"),
+            | LayerSpec::TransformerBlock { .. }
+            | LayerSpec::MobilenetV2 {}
+            | LayerSpec::Resnet18 {} => unreachable!("a plan has resolved its blocks"),
         }
     }
 
@@ -282,7 +305,7 @@ impl Layer {
     }
 
     /// The reverse of `Layer::export`.
-    fn import(&mut self, planned: &PlannedLayer, source: &mut WeightSource) -> Result<()> {
+    pub(crate) fn import(&mut self, planned: &PlannedLayer, source: &mut WeightSource) -> Result<()> {
         match (&mut *self, &planned.kind) {
             (Layer::Sequence(sequence), LayerKind::Sequence(plan)) => return sequence.import(plan, source),
             (Layer::Residual(residual), LayerKind::Residual { body, shortcut, .. }) => {

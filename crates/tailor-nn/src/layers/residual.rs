@@ -16,7 +16,7 @@ pub struct Residual {
     pub(crate) shortcut: Sequence,
     #[module(skip)]
     pub(crate) activation: Activation,
-    drop_rate: f64,
+    pub(crate) drop_rate: f64,
     /// Where the block stands in its network, so that two blocks draw different masks.
     position: usize,
 }

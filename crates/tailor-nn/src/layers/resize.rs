@@ -5,33 +5,35 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::ops::{on_kernels, pad_shortcut};
 
-/// Bilinear interpolation with half-pixel centers and without antialiasing (PyTorch's `align_corners=False`), to
-/// `size`×`size`.
+/// Bilinear interpolation with half-pixel centers and without antialiasing (PyTorch's `align_corners=False`).
 #[derive(Module, Debug)]
 pub struct Resize {
-    size: usize,
+    height: usize,
+    width: usize,
 }
 
 impl Resize {
-    pub(super) fn new(size: usize) -> Self {
-        Resize { size }
+    pub(super) fn new(height: usize, width: usize) -> Self {
+        Resize { height, width }
     }
 
-    /// `[N, H, W, C]` to `[N, size, size, C]`: rows and columns are each a matrix product with two weights a row.
+    /// `[N, H, W, C]` to `[N, height, width, C]`: rows and columns are each a matrix product with two weights a row.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let ([images, height, width, channels], device) = (x.dims(), x.device());
-        let size = self.size;
-        let rows = interpolation(height, size, &device);
-        let columns = interpolation(width, size, &device);
-        // [size, H] · [N, H, W·C], then [size, W] · [N·size, W, C]
-        let x = rows.unsqueeze::<3>().expand([images, size, height]).matmul(x.reshape([
+        if (height, width) == (self.height, self.width) {
+            return x;
+        }
+        let rows = interpolation(height, self.height, &device);
+        let columns = interpolation(width, self.width, &device);
+        // [H', H] · [N, H, W·C], then [W', W] · [N·H', W, C]
+        let x = rows.unsqueeze::<3>().expand([images, self.height, height]).matmul(x.reshape([
             images,
             height,
             width * channels,
         ]));
-        let x = x.reshape([images * size, width, channels]);
-        let y = columns.unsqueeze::<3>().expand([images * size, size, width]).matmul(x);
-        y.reshape([images, size, size, channels])
+        let x = x.reshape([images * self.height, width, channels]);
+        let y = columns.unsqueeze::<3>().expand([images * self.height, self.width, width]).matmul(x);
+        y.reshape([images, self.height, self.width, channels])
     }
 }
 
@@ -90,7 +92,7 @@ mod tests {
     #[test]
     fn bilinear_weights_are_those_of_half_pixel_centers() {
         // Centers of four outputs over two inputs: -0.25, 0.25, 0.75, 1.25 of the way.
-        let y = Resize::new(4).forward(image(&[0.0, 1.0, 0.0, 1.0], [1, 2, 2, 1]));
+        let y = Resize::new(4, 4).forward(image(&[0.0, 1.0, 0.0, 1.0], [1, 2, 2, 1]));
         let rows: Vec<Vec<f32>> = host_values(y).chunks(4).map(<[f32]>::to_vec).collect();
         assert_eq!(rows, vec![vec![0.0, 0.25, 0.75, 1.0]; 4]);
     }
