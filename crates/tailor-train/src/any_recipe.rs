@@ -6,6 +6,7 @@ use crate::recipe::{DataRecipe, Recipe};
 
 /// What a model was made by.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a program has a few of them, never many")]
 pub enum AnyRecipe {
     /// `tailor train`
     Network(Recipe),

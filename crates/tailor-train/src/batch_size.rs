@@ -8,8 +8,9 @@ use tailor_nn::{Device, Network};
 use crate::data::RunData;
 use crate::learning_rate::endless_batches;
 use crate::optimizer::Optimizer;
+use crate::phases::ActivePhase;
 use crate::recipe::Recipe;
-use crate::trainer::{Descent, begin};
+use crate::trainer::{Descent, build};
 use crate::{Error, Result};
 
 /// The smallest and the largest that are tried; above, too few steps are left of an epoch.
@@ -81,9 +82,10 @@ fn suggestion(speeds: &[BatchSpeed]) -> usize {
 fn speed(recipe: &Recipe, data: &RunData, device: &Device, batch_size: usize) -> Result<f64> {
     let mut recipe = recipe.clone();
     recipe.train.batch_size = batch_size;
-    let (train, classes, device) = (&recipe.train, data.train.classes(), device.clone().autodiff());
-    let (mut network, mut optimizer, class_weights) = begin(&recipe, data, train.seed, &device)?;
-    let descent = Descent { train, classes, class_weights: class_weights.as_deref(), device: &device };
+    let device = device.clone().autodiff();
+    let train = ActivePhase::of_epoch(&recipe.train, 0).train;
+    let (mut network, mut optimizer) = build(&recipe, &train, data, &device)?;
+    let descent = Descent::of_phase(train, data, &network, &device)?;
     let (mut shortest, mut steps) = (Duration::MAX, 0);
     let beginning = Instant::now();
     for mut batch in endless_batches(&recipe, data) {
@@ -107,7 +109,7 @@ fn take_step(
     optimizer: &mut Optimizer,
     batch: &mut Batch,
 ) -> Result<Network> {
-    let stepped = descent.step(network, optimizer, batch, 1e-9);
+    let stepped = descent.step(network, optimizer, batch, optimizer.steps(), 1e-9);
     let message = |loss| {
         format!("the loss of the untrained network is {loss}, so nothing can be measured; look at the data")
     };
@@ -131,6 +133,11 @@ fn memory() -> Option<Memory> {
     };
     let peak = 1024 * kilobytes("/proc/self/status", "VmHWM:")?;
     Some(Memory { peak, free: 1024 * kilobytes("/proc/meminfo", "MemAvailable:")? })
+}
+
+/// What new allocations could get, in bytes, where the system tells.
+pub(crate) fn free_memory() -> Option<u64> {
+    memory().map(|memory| memory.free)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Where a run stands, to the bit: what a killed run is continued from.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tailor_eval::History;
@@ -162,58 +162,84 @@ pub fn save(
     run.write(files::CHECKPOINT, &to_safetensors(&tensors, &metadata))
 }
 
-/// Puts network, average and optimizer back to where the checkpoint was taken.
-///
-/// # Errors
-/// [`Error::NotResumable`] when there is no checkpoint, or one that is broken or was begun with something else.
-pub fn load(
-    folder: &Path,
-    identity: &Identity,
-    network: &mut Network,
-    average: Option<&mut Average>,
-    optimizer: &mut Optimizer,
-) -> Result<Progress> {
-    let path = folder.join(files::CHECKPOINT);
-    let refuse =
-        |reason: String| Error::NotResumable(folder.into(), format!("{}: {reason}", files::CHECKPOINT));
-    let bytes = match std::fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(refuse("it is missing; start the run again in another folder".into()));
-        }
-        bytes => bytes.map_err(|source| file_error("read", &path, source))?,
-    };
-    let (tensors, metadata) = from_safetensors(&bytes).map_err(|error| refuse(error.to_string()))?;
-    let entry = |key: &str| metadata.get(key).ok_or_else(|| refuse(format!("it has no `{key}`")));
-    let progress: Progress =
-        serde_json::from_str(entry(PROGRESS)?).map_err(|error| refuse(error.to_string()))?;
-    let stopped = |reason: String| Error::NotResumable(folder.into(), reason);
-    identity.check(&progress.identity).map_err(stopped)?;
-    if progress.best.is_some() && !folder.join(files::MODEL).exists() {
-        return Err(stopped(format!(
-            "{}, the best weights so far, is missing; start another run",
-            files::MODEL
-        )));
-    }
-    let steps =
-        entry(OPTIMIZER_STEPS)?.parse().map_err(|_| refuse("its optimizer steps are no number".into()))?;
+/// A checkpoint that was read.
+pub struct Saved {
+    folder: PathBuf,
+    /// Where the run stands.
+    pub progress: Progress,
+    model: Vec<NamedTensor>,
+    averaged: Vec<NamedTensor>,
+    optimizer_steps: u64,
+    optimizer_state: Vec<Vec<f32>>,
+}
 
-    let [mut model, mut averaged] = [Vec::new(), Vec::new()];
-    let mut state = BTreeMap::new();
-    for mut tensor in tensors {
-        if let Some(name) = tensor.name.strip_prefix(MODEL_PREFIX) {
-            tensor.name = name.to_string();
-            model.push(tensor);
-        } else if let Some(name) = tensor.name.strip_prefix(AVERAGE_PREFIX) {
-            tensor.name = name.to_string();
-            averaged.push(tensor);
-        } else {
-            state.insert(tensor.name, tensor.values);
+impl Saved {
+    /// Reads the checkpoint of a run.
+    ///
+    /// # Errors
+    /// [`Error::NotResumable`] when there is none, or one that is broken or was begun with something else.
+    pub fn read(folder: &Path, identity: &Identity) -> Result<Self> {
+        let path = folder.join(files::CHECKPOINT);
+        let refuse = |reason: String| refused(folder, reason);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(refuse("it is missing; start the run again in another folder".into()));
+            }
+            bytes => bytes.map_err(|source| file_error("read", &path, source))?,
+        };
+        let (tensors, metadata) = from_safetensors(&bytes).map_err(|error| refuse(error.to_string()))?;
+        let entry = |key: &str| metadata.get(key).ok_or_else(|| refuse(format!("it has no `{key}`")));
+        let progress: Progress =
+            serde_json::from_str(entry(PROGRESS)?).map_err(|error| refuse(error.to_string()))?;
+        let stopped = |reason: String| Error::NotResumable(folder.into(), reason);
+        identity.check(&progress.identity).map_err(stopped)?;
+        if progress.best.is_some() && !folder.join(files::MODEL).exists() {
+            return Err(stopped(format!(
+                "{}, the best weights so far, is missing; start another run",
+                files::MODEL
+            )));
         }
+        let optimizer_steps = entry(OPTIMIZER_STEPS)?
+            .parse()
+            .map_err(|_| refuse("its optimizer steps are no number".into()))?;
+
+        let [mut model, mut averaged] = [Vec::new(), Vec::new()];
+        let mut state = BTreeMap::new();
+        for mut tensor in tensors {
+            if let Some(name) = tensor.name.strip_prefix(MODEL_PREFIX) {
+                tensor.name = name.to_string();
+                model.push(tensor);
+            } else if let Some(name) = tensor.name.strip_prefix(AVERAGE_PREFIX) {
+                tensor.name = name.to_string();
+                averaged.push(tensor);
+            } else {
+                state.insert(tensor.name, tensor.values);
+            }
+        }
+        let optimizer_state = state.into_values().collect();
+        Ok(Saved { folder: folder.into(), progress, model, averaged, optimizer_steps, optimizer_state })
     }
-    network.import(model).map_err(|error| refuse(error.to_string()))?;
-    if let Some(average) = average {
-        average.network_mut().import(averaged).map_err(|error| refuse(error.to_string()))?;
+
+    /// Puts network, average and optimizer, as they are in the phase of its epoch, back to where it was taken.
+    ///
+    /// # Errors
+    /// [`Error::NotResumable`] when it is of another network or optimizer.
+    pub fn restore(
+        self,
+        network: &mut Network,
+        average: Option<&mut Average>,
+        optimizer: &mut Optimizer,
+    ) -> Result<Progress> {
+        let refuse = |reason: String| refused(&self.folder, reason);
+        network.import(self.model).map_err(|error| refuse(error.to_string()))?;
+        if let Some(average) = average {
+            average.network_mut().import(self.averaged).map_err(|error| refuse(error.to_string()))?;
+        }
+        optimizer.restore(self.optimizer_steps, self.optimizer_state).map_err(refuse)?;
+        Ok(self.progress)
     }
-    optimizer.restore(steps, state.into_values().collect()).map_err(refuse)?;
-    Ok(progress)
+}
+
+fn refused(folder: &Path, reason: String) -> Error {
+    Error::NotResumable(folder.into(), format!("{}: {reason}", files::CHECKPOINT))
 }

@@ -45,15 +45,16 @@ impl RunData {
     pub fn split(recipe: &DataRecipe, seed: u64) -> Result<Self> {
         let DataRecipe { limit, normalize, .. } = recipe;
         let source = Source::parse(&recipe.source);
-        let Splits { name, train, validation, test, notes } = open_source(recipe)?;
+        let Splits { name, train, validation, test, mut notes } = open_source(recipe)?;
         let stored = train.shape();
+        let mut recipe = recipe.clone();
         if let Some(size) = recipe.store_size.or(recipe.size)
             && (stored.height, stored.width) != (size, size)
         {
-            return Err(Error::Unsuitable(format!(
-                "data.size = {size} is for folders of images; the images of {name} have {stored}"
-            )));
+            notes.push(format!("data.size is for folders of images; those of {name} stay {stored}"));
+            (recipe.size, recipe.store_size) = (None, None);
         }
+        let recipe = &recipe;
         let shape = shape_of(recipe, stored);
         let (train, validation) = match validation {
             Some(validation) => (train, validation),
@@ -74,6 +75,7 @@ impl RunData {
         let normalization = match normalize {
             Normalize::Unit => Normalization::unit(shape.channels),
             Normalize::Standard => Normalization::of(&train),
+            Normalize::Imagenet => Normalization::imagenet(shape.channels),
         };
         let augmentation = augmentation(recipe, stored)?;
         let preparation = recipe.preparation.unwrap_or(match source {

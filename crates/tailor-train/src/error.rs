@@ -30,6 +30,9 @@ pub enum Error {
     /// From building the network.
     #[error(transparent)]
     Network(#[from] tailor_nn::Error),
+    /// The weights that a network is to begin with cannot be had, or are of another network.
+    #[error("{0}")]
+    Weights(String),
     /// From fitting a baseline.
     #[error(transparent)]
     Baseline(#[from] tailor_baseline::Error),

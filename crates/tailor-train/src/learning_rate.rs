@@ -5,6 +5,7 @@ use tailor_data::batch::{Batch, BatchPlan, batches};
 use tailor_nn::Device;
 
 use crate::data::RunData;
+use crate::phases::ActivePhase;
 use crate::recipe::Recipe;
 use crate::trainer::{Descent, begin};
 use crate::{Error, Result};
@@ -43,20 +44,21 @@ pub struct RatePoint {
     pub smoothed: f64,
 }
 
-/// Trains a fresh network of the recipe for a few steps with a rising rate. Nothing is kept.
+/// Trains a fresh network of the recipe for a few steps with a rising rate, as in its first phase. Nothing is kept.
 ///
 /// # Errors
 /// Those of building the network, and [`Error::Unsuitable`] when the loss shows nothing.
 pub fn range_test(recipe: &Recipe, data: &RunData, device: &Device) -> Result<RangeTest> {
     let device = device.clone().autodiff();
-    let train = &recipe.train;
-    let classes = data.train.classes();
-    let (mut network, mut optimizer, class_weights) = begin(recipe, data, train.seed, &device)?;
-    let descent = Descent { train, classes, class_weights: class_weights.as_deref(), device: &device };
+    let train = ActivePhase::of_epoch(&recipe.train, 0).train;
+    let (mut network, mut optimizer) = begin(recipe, data, &device)?;
+    let descent = Descent::of_phase(train, data, &network, &device)?;
     let (mut rates, mut losses) = (Vec::new(), Vec::new());
     for (step, mut batch) in endless_batches(recipe, data).take(STEPS).enumerate() {
         let rate = LOWEST * (HIGHEST / LOWEST).powf(step as f64 / (STEPS - 1) as f64);
-        let Ok((next, loss, _)) = descent.step(network, &mut optimizer, &mut batch, rate) else { break };
+        let Ok((next, loss, _)) = descent.step(network, &mut optimizer, &mut batch, step as u64, rate) else {
+            break;
+        };
         network = next;
         rates.push(rate);
         losses.push(loss);

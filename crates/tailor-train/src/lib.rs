@@ -7,6 +7,8 @@
 //!             schedule  ←─────────────────────────────────────┘  │
 //!             checkpoint ←───────────────────────────────────────┘
 //!
+//!  recipe ──→ pretrained (weights to begin with), phases, frozen (layers that only infer) ──→ trainer
+//!
 //!  recipe ──→ learning_rate, batch_size: what to train it with, by measuring a few steps
 //!
 //!  baseline recipe ──→ data ──→ baseline ──→ run folder, without epochs and checkpoint
@@ -26,11 +28,14 @@ pub mod class_weights;
 pub mod data;
 mod error;
 pub mod events;
+mod frozen;
 pub mod groups;
 pub mod inference;
 pub mod learning_rate;
 pub mod model_file;
 pub mod optimizer;
+pub mod phases;
+pub mod pretrained;
 pub mod recipe;
 pub mod run;
 pub mod schedule;

@@ -244,7 +244,7 @@ impl ModelInfo {
             row("features", features.describe(), features.len(), features.parameters()),
             row("classifier", classifier.describe(), classes, classifier.parameters()),
         ];
-        let summary = Summary { input: self.network_shape(), rows };
+        let summary = Summary { input: self.network_shape(), rows, frozen: 0 };
         Ok((Classifier::Baseline(Box::new(baseline)), summary))
     }
 }

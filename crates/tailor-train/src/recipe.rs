@@ -27,11 +27,13 @@ use crate::average::LookAhead;
 use crate::class_weights::ClassWeights;
 use crate::groups::Group;
 use crate::optimizer::OptimizerSpec;
+use crate::phases::{self, Phase};
+use crate::pretrained::{self, Weights};
 use crate::schedule::Schedule;
 use crate::{Error, Result, spelling};
 
 /// The recipes that come with the program, by name.
-const BUILT_IN: [(&str, &str); 16] = [
+const BUILT_IN: [(&str, &str); 20] = [
     ("starter", include_str!("../../../recipes/starter.toml")),
     ("ann-256-128", include_str!("../../../recipes/ann-256-128.toml")),
     ("cnn-32-64", include_str!("../../../recipes/cnn-32-64.toml")),
@@ -48,6 +50,10 @@ const BUILT_IN: [(&str, &str); 16] = [
     ("resnet-20", include_str!("../../../recipes/resnet-20.toml")),
     ("efficientnet-b0", include_str!("../../../recipes/efficientnet-b0.toml")),
     ("vit-tiny", include_str!("../../../recipes/vit-tiny.toml")),
+    ("mobilenet-v2", include_str!("../../../recipes/mobilenet-v2.toml")),
+    ("mobilenet-v2-features", include_str!("../../../recipes/mobilenet-v2-features.toml")),
+    ("mobilenet-v2-unfrozen", include_str!("../../../recipes/mobilenet-v2-unfrozen.toml")),
+    ("mobilenet-v2-finetune", include_str!("../../../recipes/mobilenet-v2-finetune.toml")),
 ];
 
 /// Trained when no recipe is named.
@@ -85,6 +91,9 @@ pub struct ModelRecipe {
     /// What convolutions round on the processor.
     #[serde(default)]
     pub precision: Precision,
+    /// What a published network among the layers begins with instead: `imagenet`, or a file.
+    #[serde(default, skip_serializing_if = "Weights::is_none")]
+    pub weights: Weights,
 }
 
 /// The data of a recipe.
@@ -133,6 +142,8 @@ pub enum Normalize {
     /// Mean 0 and deviation 1 for each channel over the training part.
     #[default]
     Standard,
+    /// By the means and deviations that published networks were trained with.
+    Imagenet,
 }
 
 /// The training of a recipe.
@@ -178,8 +189,13 @@ pub struct TrainRecipe {
     /// How the learning rate moves.
     #[serde(deserialize_with = "shorthand::one")]
     pub schedule: Schedule,
+    /// Whether what the frozen layers before the first trained one make of each image is computed once and kept in memory;
+    /// images are then not augmented.
+    pub cache_features: bool,
     /// What is different for some tensors; later groups overrule earlier ones.
     pub groups: Vec<Group>,
+    /// One after the other, with settings of their own; by default the run is one phase.
+    pub phases: Vec<Phase>,
 }
 
 /// Which epoch's weights are kept.
@@ -232,7 +248,9 @@ impl Default for TrainRecipe {
             warmup_epochs: 0.0,
             optimizer: OptimizerSpec::default(),
             schedule: Schedule::default(),
+            cache_features: false,
             groups: Vec::new(),
+            phases: Vec::new(),
         }
     }
 }
@@ -300,7 +318,7 @@ impl Recipe {
 
     /// The network's architecture.
     pub fn architecture(&self) -> Architecture {
-        let ModelRecipe { layers, init, precision } = &self.model;
+        let ModelRecipe { layers, init, precision, .. } = &self.model;
         Architecture { layers: layers.clone(), initialization: *init, precision: *precision }
     }
 
@@ -347,6 +365,13 @@ impl Recipe {
         }
         train.schedule.check()?;
         train.optimizer.check()?;
+        phases::check(train)?;
+        pretrained::check(self)?;
+        if train.cache_features && !(self.data.augment.is_empty() && self.data.store_size.is_none()) {
+            return Err("train.cache-features computes the features of each image once, which leaves nothing to augment; \
+                        remove data.augment and data.store-size, or train.cache-features"
+                .into());
+        }
         self.data.check()
     }
 }

@@ -49,6 +49,30 @@ fn the_reference_recipes_have_exactly_the_published_parameters() {
     }
 }
 
+#[test]
+fn transfer_learning_trains_what_the_reference_system_trains() {
+    let trained = |recipe: &Recipe, epoch: usize| {
+        let device = tailor_nn::Device::flex().autodiff();
+        let network = tailor_nn::Network::new(&recipe.architecture(), GREY_28, 10, 1, &device).unwrap();
+        let phase = crate::phases::ActivePhase::of_epoch(&recipe.train, epoch).train;
+        let summary = crate::groups::freeze(&phase, network).unwrap().summary();
+        (summary.trainable(), summary.parameters())
+    };
+    // 9·3+3 from one channel to three, 11,520·128+128 after the flatten of 3×3×1,280, and 1,290; the base has 2,223,872
+    // weights and 34,112 statistics
+    let head = 30 + 1_474_688 + 1_290;
+    assert_eq!((head, head + 2_257_984), (1_476_008, 3_733_992));
+    assert_eq!(trained(&built_in("mobilenet-v2"), 0), (1_476_008, 3_733_992));
+    let unfrozen = built_in("mobilenet-v2-unfrozen");
+    assert_eq!(trained(&unfrozen, 0), (1_476_008, 3_733_992));
+    // Blocks 15 to 17 and the last convolution with its norm: 960→160, 960→160 and 960→320 with what leads to them
+    let last = 2 * (160 * 960 + 2 * 960 + 9 * 960 + 2 * 960 + 960 * 160 + 2 * 160)
+        + (160 * 960 + 2 * 960 + 9 * 960 + 2 * 960 + 960 * 320 + 2 * 320)
+        + (320 * 1280 + 2 * 1280);
+    assert_eq!(trained(&unfrozen, 4), (1_476_008 + last, 3_733_992));
+    assert_eq!(trained(&unfrozen, 9), (1_476_008 + 2_223_872, 3_733_992));
+}
+
 fn parameters(recipe: &Recipe, input: Shape, classes: usize) -> (usize, usize) {
     let plan = recipe.architecture().plan(input, classes).unwrap();
     let sum = |count: fn(&PlannedLayer) -> usize| plan.iter().map(count).sum();

@@ -19,13 +19,15 @@ use tailor_nn::{Device, Network, Summary};
 
 use crate::any_recipe::AnyRecipe;
 use crate::average::Average;
-use crate::checkpoint::{self, ComputedBy, Identity, Partial, Progress};
+use crate::checkpoint::{self, ComputedBy, Identity, Partial, Patience, Progress, Saved};
 use crate::data::RunData;
+use crate::frozen::Frozen;
 use crate::model_file::{ModelInfo, ValidationMetrics};
 use crate::optimizer::Optimizer;
+use crate::phases::ActivePhase;
 use crate::recipe::{Keep, Recipe, TrainRecipe};
 use crate::run::{RunFolder, file_error, files};
-use crate::{Error, Result, events, groups, inference};
+use crate::{Error, Result, events, groups, inference, pretrained};
 
 /// Whether a run begins or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub trait Observer {
     fn step(&mut self, epoch: usize, step: usize, partial: &Partial);
     /// An epoch was trained and validated; `kept` if its weights are the best so far.
     fn epoch(&mut self, record: &EpochRecord, kept: bool);
+    /// The frozen layers have seen this many of so many images, before an epoch.
+    fn features(&mut self, _images: usize, _of: usize) {}
     /// Asked after every step: whether to stop here and save where we are.
     fn should_stop(&self) -> bool;
 }
@@ -84,13 +88,17 @@ pub fn train(run: Run, start: Start, observer: &mut dyn Observer) -> Result<Outc
     let (mut trainer, mut network) = Trainer::start(run, start)?;
     observer.started(&network.summary(), &trainer.progress, trainer.steps_per_epoch());
     while !trainer.progress.finished {
+        if !trainer.prepare(&network, observer)? {
+            return Ok(Outcome::Stopped(trainer.progress));
+        }
         let is_whole;
         (network, is_whole) = trainer.train_epoch(network, observer)?;
         if !is_whole {
             trainer.save_checkpoint(&network)?;
             return Ok(Outcome::Stopped(trainer.progress));
         }
-        let (record, kept) = trainer.finish_epoch(&network)?;
+        let (record, kept);
+        (network, record, kept) = trainer.finish_epoch(network)?;
         observer.epoch(&record, kept);
         if !trainer.progress.finished && observer.should_stop() {
             return Ok(Outcome::Stopped(trainer.progress));
@@ -102,61 +110,102 @@ pub fn train(run: Run, start: Start, observer: &mut dyn Observer) -> Result<Outc
 /// Whether a recipe can be trained on this data, before anything is written.
 ///
 /// # Errors
-/// Of the architecture, of groups that match no tensor, of class weights for other classes.
+/// Of the architecture, of groups and phases that match no tensor, of class weights for other classes, of weights to begin with
+/// that are missing or of another network.
 pub fn check(recipe: &Recipe, data: &RunData) -> Result<()> {
     recipe.architecture().plan(data.shape(), data.train.classes())?;
-    begin(recipe, data, recipe.train.seed, &Device::flex().autodiff()).map(drop)
+    let device = Device::flex().autodiff();
+    let (network, _) = begin(recipe, data, &device)?;
+    let first = ActivePhase::of_epoch(&recipe.train, 0);
+    let frozen = Descent::of_phase(first.train.clone(), data, &network, &device)?.frozen;
+    if recipe.train.cache_features && frozen.is_none() {
+        let reason = "train.cache-features needs frozen layers before the first that is trained; freeze them by \
+                      train.groups, such as { match = \"base1.*\", frozen = true }";
+        return Err(Error::Recipe { place: recipe.name.clone(), reason: reason.into() });
+    }
+    let last = recipe.train.epochs - 1;
+    std::iter::successors(Some(first), |phase| {
+        let next = phase.first_epoch + phase.train.epochs;
+        (next <= last).then(|| ActivePhase::of_epoch(&recipe.train, next))
+    })
+    .skip(1)
+    .try_for_each(|phase| build(recipe, &phase.train, data, &device).map(drop))
 }
 
-/// The network with its initial weights, its optimizer, and the classes' weights.
-pub(crate) fn begin(
+/// The network with the weights that it begins with, and its optimizer, in the recipe's first phase.
+pub(crate) fn begin(recipe: &Recipe, data: &RunData, device: &Device) -> Result<(Network, Optimizer)> {
+    let phase = ActivePhase::of_epoch(&recipe.train, 0);
+    let (mut network, optimizer) = build(recipe, &phase.train, data, device)?;
+    pretrained::load(recipe, &mut network)?;
+    Ok((network, optimizer))
+}
+
+/// The network with weights that were drawn, and its optimizer, in a phase with the settings `train`.
+pub(crate) fn build(
     recipe: &Recipe,
+    train: &TrainRecipe,
     data: &RunData,
-    seed: u64,
     device: &Device,
-) -> Result<(Network, Optimizer, Option<Vec<f32>>)> {
-    let train = &recipe.train;
+) -> Result<(Network, Optimizer)> {
     let refuse = |reason: String| Error::Recipe { place: recipe.name.clone(), reason };
-    let network = Network::new(&recipe.architecture(), data.shape(), data.train.classes(), seed, device)?;
+    let (architecture, classes) = (recipe.architecture(), data.train.classes());
+    let network = Network::new(&architecture, data.shape(), classes, train.seed, device)?;
     let network = groups::freeze(train, network).map_err(refuse)?;
     let optimizer = Optimizer::new(train, &network).map_err(refuse)?;
-    let class_weights = train.class_weights.as_ref().map(|weights| weights.of(&data.train));
-    Ok((network, optimizer, class_weights.transpose().map_err(refuse)?))
+    Ok((network, optimizer))
 }
 
 /// What a step depends on beside the network and the batch.
-pub(crate) struct Descent<'a> {
-    pub train: &'a TrainRecipe,
-    pub classes: usize,
+pub(crate) struct Descent {
+    /// Of the phase.
+    train: TrainRecipe,
+    classes: usize,
     /// What each class counts, `[K]`.
-    pub class_weights: Option<&'a [f32]>,
+    class_weights: Option<Vec<f32>>,
     /// With automatic differentiation.
-    pub device: &'a Device,
+    device: Device,
+    /// The frozen layers that the network begins with.
+    frozen: Option<Frozen>,
 }
 
-impl Descent<'_> {
-    /// One step down the loss of a batch: the network after it, the mean loss and the logits `[N, K]` before it. `Err` is the
-    /// loss where it is not finite.
+impl Descent {
+    /// Of a network in a phase with the settings `train`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] when class weights are for other classes.
+    pub fn of_phase(train: TrainRecipe, data: &RunData, network: &Network, device: &Device) -> Result<Self> {
+        let class_weights = train.class_weights.as_ref().map(|weights| weights.of(&data.train)).transpose();
+        let class_weights =
+            class_weights.map_err(|reason| Error::Recipe { place: "train.class-weights".into(), reason })?;
+        let (classes, frozen) = (data.train.classes(), Frozen::of(network));
+        Ok(Descent { train, classes, class_weights, device: device.clone(), frozen })
+    }
+
+    /// The `step`th step of a run, from 0, down the loss of a batch: the network after it, the mean loss and the logits
+    /// `[N, K]` before it. `Err` is the loss where it is not finite.
     pub fn step(
         &self,
         network: Network,
         optimizer: &mut Optimizer,
         batch: &mut Batch,
+        step: u64,
         learning_rate: f64,
     ) -> std::result::Result<(Network, f64, Vec<f32>), f64> {
-        let Descent { train, classes, class_weights, device } = *self;
-        let pass = Pass::Training { seed: train.seed, step: optimizer.steps() };
-        let images = network.images(std::mem::take(&mut batch.images), device);
-        let logits = network.forward(images, pass);
+        let Descent { train, classes, class_weights, device, frozen } = self;
+        let pass = Pass::Training { seed: train.seed, step };
+        let logits = match frozen {
+            Some(frozen) => network.forward_after(frozen.prefix(), &frozen.of_batch(batch), pass),
+            None => network.forward(network.images(std::mem::take(&mut batch.images), device), pass),
+        };
         let targets = Targets {
             labels: &batch.labels,
             partners: batch
                 .mix
                 .as_ref()
                 .map(|mix| Partners { labels: &mix.partner_labels, own: &mix.weight }),
-            classes,
+            classes: *classes,
             smoothing: train.label_smoothing,
-            class_weights,
+            class_weights: class_weights.as_deref(),
         };
         let loss = cross_entropy(logits.clone(), targets.tensor(device));
         let mean = f64::from(loss.clone().into_scalar::<f32>());
@@ -172,8 +221,12 @@ struct Trainer<'a> {
     run: Run<'a>,
     /// With automatic differentiation.
     device: Device,
-    /// Of each class in the loss, `[K]`.
-    class_weights: Option<Vec<f32>>,
+    /// In the current phase.
+    descent: Descent,
+    /// Epochs before it.
+    first_epoch: usize,
+    /// Whether what the phase computes before its first step is there.
+    is_prepared: bool,
     optimizer: Optimizer,
     average: Option<Average>,
     progress: Progress,
@@ -184,28 +237,67 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn start(run: Run<'a>, start: Start) -> Result<(Self, Network)> {
         let Run { recipe, data, folder, threads, .. } = run;
-        let train = &recipe.train;
         let device = run.device.clone().autodiff();
-        let (mut network, mut optimizer, class_weights) = begin(recipe, data, train.seed, &device)?;
-        let mut average = Average::new(train, &network);
         let identity = Identity::of(recipe, data);
-        let progress = match start {
-            Start::Fresh => {
+        let saved = match start {
+            Start::Fresh => None,
+            Start::Resume => Some(Saved::read(folder.path(), &identity)?),
+        };
+        let epoch = saved.as_ref().map_or(0, |saved| saved.progress.epochs);
+        let ActivePhase { first_epoch, train } = ActivePhase::of_epoch(&recipe.train, epoch);
+        let (mut network, mut optimizer) = match saved {
+            None => begin(recipe, data, &device)?,
+            Some(_) => build(recipe, &train, data, &device)?,
+        };
+        let mut average = Average::new(&train, &network);
+        let progress = match saved {
+            None => {
                 let computed_by = ComputedBy::here(threads);
                 Progress { identity, started: unix_seconds(), computed_by, ..Progress::default() }
             }
-            Start::Resume => {
-                checkpoint::load(folder.path(), &identity, &mut network, average.as_mut(), &mut optimizer)?
-            }
+            Some(saved) => saved.restore(&mut network, average.as_mut(), &mut optimizer)?,
         };
+        let descent = Descent::of_phase(train, data, &network, &device)?;
         // A name that does not change: a resumed run goes on in the same file, without what was not checkpointed.
         let events = format!("events.out.tfevents.{:010}.tailor", progress.started as u64);
         folder.write(&events, &events::file(&progress.history, progress.started))?;
         let events = folder.file(&events);
-        let trainer = Trainer { run, device, class_weights, optimizer, average, progress, events };
+        let is_prepared = false;
+        let trainer =
+            Trainer { run, device, descent, first_epoch, is_prepared, optimizer, average, progress, events };
         // Resumable from the first moment on.
         trainer.save_checkpoint(&network)?;
         Ok((trainer, network))
+    }
+
+    /// Computes what the current phase needs before its first step. False if the observer stopped it.
+    fn prepare(&mut self, network: &Network, observer: &mut dyn Observer) -> Result<bool> {
+        if self.is_prepared || !self.run.recipe.train.cache_features {
+            return Ok(true);
+        }
+        let Some(frozen) = Frozen::of(network) else { return Ok(true) };
+        self.descent.frozen = frozen.keep(self.run.data, &mut |images, of| {
+            observer.features(images, of);
+            !observer.should_stop()
+        })?;
+        self.is_prepared = self.descent.frozen.is_some();
+        Ok(self.is_prepared)
+    }
+
+    /// The network as it goes on in the phase of the epoch that comes next, if another phase begins.
+    fn enter_phase(&mut self, network: Network) -> Result<Network> {
+        let Run { recipe, data, .. } = self.run;
+        let ActivePhase { first_epoch, train } = ActivePhase::of_epoch(&recipe.train, self.progress.epochs);
+        if first_epoch == self.first_epoch {
+            return Ok(network);
+        }
+        let (mut next, optimizer) = build(recipe, &train, data, &self.device)?;
+        next.import(network.export())?;
+        self.descent = Descent::of_phase(train, data, &next, &self.device)?;
+        (self.first_epoch, self.optimizer, self.is_prepared) = (first_epoch, optimizer, false);
+        // The losses of two phases cannot be compared: early stopping begins anew.
+        self.progress.patience = Patience::default();
+        Ok(next)
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -239,16 +331,9 @@ impl<'a> Trainer<'a> {
     }
 
     fn train_step(&mut self, network: Network, mut batch: Batch) -> Result<Network> {
-        let Run { recipe, data, .. } = self.run;
-        let step = self.optimizer.steps();
+        let step = self.step();
         let learning_rate = self.learning_rate(step);
-        let descent = Descent {
-            train: &recipe.train,
-            classes: data.train.classes(),
-            class_weights: self.class_weights.as_deref(),
-            device: &self.device,
-        };
-        let stepped = descent.step(network, &mut self.optimizer, &mut batch, learning_rate);
+        let stepped = self.descent.step(network, &mut self.optimizer, &mut batch, step, learning_rate);
         let (mut network, mean, logits) = stepped.map_err(|loss| self.diverged(loss))?;
         if let Some(average) = self.average.take() {
             let (average, followed) = average.follow(network, step + 1, self.steps());
@@ -269,21 +354,29 @@ impl<'a> Trainer<'a> {
         (self.steps_per_epoch() * self.run.recipe.train.epochs) as u64
     }
 
-    fn learning_rate(&self, step: u64) -> f64 {
-        let train = &self.run.recipe.train;
-        train.lr * train.schedule.factor(step, self.steps(), train.epochs as f64, train.warmup_epochs)
+    /// Steps behind us.
+    fn step(&self) -> u64 {
+        (self.steps_per_epoch() * self.progress.epochs + self.progress.steps) as u64
     }
 
-    /// Validates, keeps the weights if they are the best, and writes everything down.
-    fn finish_epoch(&mut self, network: &Network) -> Result<(EpochRecord, bool)> {
+    /// Of a step of the run that lies in the current phase.
+    fn learning_rate(&self, step: u64) -> f64 {
+        let (train, per_epoch) = (&self.descent.train, self.steps_per_epoch());
+        let step = step - (per_epoch * self.first_epoch) as u64;
+        let steps = (per_epoch * train.epochs) as u64;
+        train.lr * train.schedule.factor(step, steps, train.epochs as f64, train.warmup_epochs)
+    }
+
+    /// Validates, keeps the weights if they are the best, and writes everything down. Gives the network as it goes on.
+    fn finish_epoch(&mut self, network: Network) -> Result<(Network, EpochRecord, bool)> {
         let start = Instant::now();
-        let judged = self.average.as_ref().map_or(network, Average::network);
+        let judged = self.average.as_ref().map_or(&network, Average::network);
         let (loss, accuracy) = self.validate(judged)?;
         let partial = std::mem::take(&mut self.progress.partial);
         let epoch = self.progress.epochs + 1;
         let record = EpochRecord {
             epoch,
-            learning_rate: self.learning_rate(self.optimizer.steps() - 1),
+            learning_rate: self.learning_rate(self.step() - 1),
             train_loss: partial.loss / partial.images as f64,
             train_accuracy: partial.correct as f64 / partial.images as f64,
             validation_loss: Some(loss),
@@ -310,15 +403,19 @@ impl<'a> Trainer<'a> {
         }
         self.write_metrics()?;
         self.append_events(&record)?;
+        let network = if self.progress.finished { network } else { self.enter_phase(network)? };
         // Last: what it says is done must be on disk.
-        self.save_checkpoint(network)?;
-        Ok((record, kept))
+        self.save_checkpoint(&network)?;
+        Ok((network, record, kept))
     }
 
     /// Loss and accuracy on the validation part.
     fn validate(&self, network: &Network) -> Result<(f64, f64)> {
         let RunData { validation, normalization, .. } = self.run.data;
-        let logits = inference::logits(&network.predictor(), validation, normalization, Views::None);
+        let kept = self.descent.frozen.as_ref().and_then(|frozen| frozen.validation_logits(network));
+        let logits = kept.unwrap_or_else(|| {
+            inference::logits(&network.predictor(), validation, normalization, Views::None)
+        });
         if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
             return Err(self.diverged(f64::from(*logit)));
         }
@@ -342,7 +439,7 @@ impl<'a> Trainer<'a> {
             loss,
             epoch: self.progress.epochs + 1,
             step: self.progress.steps + 1,
-            suggestion: self.run.recipe.train.lr / 10.0,
+            suggestion: self.descent.train.lr / 10.0,
         }
     }
 

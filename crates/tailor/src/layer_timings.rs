@@ -27,8 +27,9 @@ pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Resu
     let classes = data.train.classes();
     let network = Network::new(&recipe.architecture(), data.shape(), classes, recipe.train.seed, &device)?;
     let plan = BatchPlan::in_order(recipe.train.batch_size);
-    let batch =
-        batches(&data.train, &data.normalization, None, &plan).next().expect("training parts have images");
+    let batch = batches(&data.train, &data.normalization, data.augmentation.as_ref(), &plan)
+        .next()
+        .expect("training parts have images");
     let images = batch.labels.len();
     let row = |timing: Timing| {
         let seconds = timing.forward_seconds + timing.backward_seconds;

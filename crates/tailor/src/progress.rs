@@ -99,6 +99,14 @@ impl Observer for Console {
         }
     }
 
+    fn features(&mut self, images: usize, of: usize) {
+        if images == of {
+            self.bar.set_message("");
+        } else {
+            self.bar.set_message(format!("features of {images} of {of} images"));
+        }
+    }
+
     fn should_stop(&self) -> bool {
         interrupt::requested()
     }
@@ -107,6 +115,35 @@ impl Observer for Console {
 impl Drop for Console {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Shows how far a download is.
+pub struct Download(ProgressBar);
+
+impl Download {
+    pub fn new(quiet: bool) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
+        let template = "{msg:30} {wide_bar:.cyan/dim} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        bar.set_style(
+            ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"),
+        );
+        Download(bar)
+    }
+
+    pub fn show(&self, progress: tailor_data::fetch::Progress) {
+        let Download(bar) = self;
+        if bar.message() != progress.file {
+            bar.set_message(progress.file.to_string());
+        }
+        bar.set_length(progress.total.unwrap_or(progress.bytes));
+        bar.set_position(progress.bytes);
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

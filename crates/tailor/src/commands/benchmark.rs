@@ -9,6 +9,7 @@ use tailor_data::batch::{BatchPlan, batches};
 use tailor_eval::EpochRecord;
 use tailor_nn::{Network, Predictor, Summary};
 use tailor_train::checkpoint::{Partial, Progress};
+use tailor_train::pretrained::Weights;
 use tailor_train::{Observer, Override, Recipe, Run, RunData, RunFolder, Start};
 
 use crate::Context;
@@ -86,8 +87,10 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     };
     let batch = Override { key: "train.batch-size".into(), value: args.batch_size.to_string() };
     let overrides: Vec<Override> = args.overrides.iter().cloned().chain([batch]).collect();
-    let recipes: Vec<Recipe> =
+    let mut recipes: Vec<Recipe> =
         names.iter().map(|name| super::recipe(name, &overrides)).collect::<anyhow::Result<_>>()?;
+    // As fast with any weights.
+    recipes.iter_mut().for_each(|recipe| recipe.model.weights = Weights::None);
     let peak_gflops = tailor_kernels::peak_flops() / 1e9;
 
     let mut out = std::io::stdout().lock();

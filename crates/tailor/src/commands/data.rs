@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use tailor_data::batch::{BatchPlan, batches};
 use tailor_data::random::Generator;
 use tailor_data::{
@@ -16,7 +15,7 @@ use tailor_train::recipe;
 use tailor_train::run::replace_file;
 
 use crate::Context;
-use crate::progress::say;
+use crate::progress::{Download, say};
 
 /// Look at a data set, or fetch one
 #[derive(clap::Subcommand)]
@@ -254,16 +253,8 @@ fn pixels(
 
 fn fetch_source(args: &FetchArgs, context: Context) -> anyhow::Result<()> {
     let cache = cache_dir().context("there is no home folder for a cache; set TAILOR_CACHE to a folder")?;
-    let bar = if context.quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
-    let template = "{msg:30} {wide_bar:.cyan/dim} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-    bar.set_style(ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"));
-    let folder = fetch(&args.name, &cache, args.url.as_deref(), &mut |progress| {
-        if bar.message() != progress.file {
-            bar.set_message(progress.file.to_string());
-        }
-        bar.set_length(progress.total.unwrap_or(progress.bytes));
-        bar.set_position(progress.bytes);
-    })?;
-    bar.finish_and_clear();
+    let download = Download::new(context.quiet);
+    let folder = fetch(&args.name, &cache, args.url.as_deref(), &mut |progress| download.show(progress))?;
+    drop(download);
     Ok(writeln!(std::io::stdout(), "{}", folder.display())?)
 }

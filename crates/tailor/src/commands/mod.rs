@@ -17,10 +17,11 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use tailor_data::{Source, Views};
+use tailor_train::pretrained::{self, Weights};
 use tailor_train::{BaselineRecipe, Classifier, Model, Override, Recipe, RunData, batch_size, recipe};
 
 use crate::Context;
-use crate::progress::say;
+use crate::progress::{Download, say};
 
 /// An error in what was asked: exit status 2.
 #[derive(Debug)]
@@ -40,6 +41,20 @@ fn absolute_source(source: &str) -> String {
         Source::Path(path) => path.canonicalize().unwrap_or(path).display().to_string(),
         named => named.to_string(),
     }
+}
+
+/// Weights with an absolute path, so that a run that begins with them can be begun again from anywhere.
+fn absolute_weights(text: &str) -> Weights {
+    match Weights::from(text.to_string()) {
+        Weights::File(path) => Weights::File(path.canonicalize().unwrap_or(path)),
+        named => named,
+    }
+}
+
+/// Downloads the weights that a recipe begins with, unless they are there.
+fn fetch_weights(recipe: &Recipe, context: &Context) -> anyhow::Result<()> {
+    let download = Download::new(context.quiet);
+    Ok(pretrained::fetch(recipe, &mut |progress| download.show(progress))?)
 }
 
 /// Which recipe, and what of it is replaced.
@@ -65,6 +80,10 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
 
+    /// What a published network in the recipe begins with: imagenet, none, or a file (safetensors, .pth, .whl)
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+
     /// Replace a key of the recipe (may be repeated); train.batch-size=auto measures which size is fastest
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<Override>,
@@ -73,9 +92,9 @@ pub struct RecipeArgs {
 impl RecipeArgs {
     /// Whether anything was given.
     pub fn is_empty(&self) -> bool {
-        let RecipeArgs { recipe, data, epochs, seed, limit, overrides } = self;
-        let options = [recipe.is_none(), data.is_none(), epochs.is_none(), seed.is_none(), limit.is_none()];
-        options.into_iter().all(|is_missing| is_missing) && overrides.is_empty()
+        let RecipeArgs { recipe, data, epochs, seed, limit, weights, overrides } = self;
+        let texts = [recipe, data, weights].into_iter().all(Option::is_none);
+        texts && epochs.is_none() && seed.is_none() && limit.is_none() && overrides.is_empty()
     }
 
     /// The recipe with everything replaced, and its data, opened. An automatic batch size is measured and becomes a number.
@@ -90,8 +109,13 @@ impl RecipeArgs {
         let is_automatic = |set: &&Override| set.key == "train.batch-size" && set.value == "auto";
         let (automatic, given): (Vec<&Override>, Vec<&Override>) =
             self.overrides.iter().partition(is_automatic);
-        let given: Vec<Override> = given.into_iter().cloned().collect();
+        let weights = self.weights.as_ref().map(|weights| Override {
+            key: "model.weights".into(),
+            value: String::from(absolute_weights(weights)),
+        });
+        let given: Vec<Override> = given.into_iter().cloned().chain(weights).collect();
         let mut recipe = recipe.with_overrides(&given)?;
+        fetch_weights(&recipe, context)?;
         let data = RunData::open(&recipe)?;
         if !automatic.is_empty() {
             recipe.train.batch_size = fastest_batch_size(&recipe, &data, context)?;

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use tailor_nn::Shape;
 use tailor_nn::{Device, Network};
-use tailor_train::data::{network_shape, open_source};
-use tailor_train::{Model, Override, RunData};
+use tailor_train::data::{open_source, shape_of};
+use tailor_train::phases::ActivePhase;
+use tailor_train::{Model, Override, RunData, groups};
 
 use crate::{Context, layer_timings};
 
@@ -62,10 +63,16 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
             "fashion-mnist" | "mnist" => (Shape::Image { height: 28, width: 28, channels: 1 }, 10),
             _ => {
                 let train = open_source(&recipe.data)?.train;
-                (network_shape(&train), train.classes())
+                let shape = shape_of(&recipe.data, train.shape());
+                let shape =
+                    Shape::Image { height: shape.height, width: shape.width, channels: shape.channels };
+                (shape, train.classes())
             }
         };
-        Network::new(&recipe.architecture(), shape, classes, recipe.train.seed, &device)?.summary()
+        let network =
+            Network::new(&recipe.architecture(), shape, classes, recipe.train.seed, &device.autodiff())?;
+        let last = ActivePhase::of_epoch(&recipe.train, recipe.train.epochs - 1);
+        groups::freeze(&last.train, network).map_err(super::Usage)?.summary()
     };
     writeln!(std::io::stdout(), "{summary}")?;
     Ok(ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ Examples:
   tailor train                                        the default recipe on Fashion-MNIST
   tailor train cnn-32-64-64 --epochs 5 --seed 7
   tailor train cnn-32-64 --data photos/               a folder of class folders
+  tailor train mobilenet-v2-finetune --data photos/   a network that ImageNet has taught, on your photographs
   tailor train mine.toml --set train.lr=3e-4 --set train.optimizer=adamw
   tailor train --run runs/starter-001 --resume        go on with a run that was stopped
   tailor train cnn-32-64 --find-lr                    which learning rate to begin with
@@ -37,7 +38,7 @@ pub struct Args {
     run: Option<PathBuf>,
 
     /// Go on with the run in the folder given by --run
-    #[arg(long, requires = "run", conflicts_with_all = ["recipe", "data", "epochs", "seed", "limit", "overrides"])]
+    #[arg(long, requires = "run", conflicts_with_all = ["recipe", "data", "epochs", "seed", "limit", "weights", "overrides"])]
     resume: bool,
 
     /// Do not train: raise the learning rate step by step, draw the loss against it, and suggest a rate
@@ -59,7 +60,9 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
             (recipe, data, Start::Fresh)
         }
     };
-    tailor_train::check(&recipe, &data)?;
+    if start == Start::Fresh {
+        tailor_train::check(&recipe, &data)?;
+    }
     if args.find_lr {
         return find_learning_rate(&recipe, &data, args.run.as_deref(), &context);
     }
