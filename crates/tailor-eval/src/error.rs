@@ -87,6 +87,20 @@ pub enum Error {
     #[error("there are no images to evaluate; give at least one labeled image")]
     NoImages,
 
+    /// A threshold that does not exist.
+    #[error(
+        "an accuracy of {:.1} % cannot be promised with 95 % certainty by the {images} images; {}",
+        100.0 * wanted, reachable(*best, *images)
+    )]
+    AccuracyNotReached {
+        /// The accuracy.
+        wanted: f64,
+        /// The images that a threshold was looked for on.
+        images: usize,
+        /// The highest accuracy that can be promised, and how many images are answered then.
+        best: Option<(f64, usize)>,
+    },
+
     /// A comparison of fewer than two.
     #[error("a comparison needs at least two runs")]
     NothingToCompare,
@@ -142,6 +156,18 @@ pub enum Error {
     /// Writing to a stream failed (a full disk, a closed pipe).
     #[error("cannot write: {0}; check that the disk has room")]
     Write(#[from] std::io::Error),
+}
+
+/// The remedy where an accuracy cannot be promised.
+fn reachable(best: Option<(f64, usize)>, images: usize) -> String {
+    match best {
+        Some((accuracy, answered)) => format!(
+            "the highest that can is {:.1} %, where {:.1} % of them are answered",
+            100.0 * accuracy,
+            100.0 * answered as f64 / images as f64
+        ),
+        None => "none can: they are too few, or too few of them are named correctly".to_owned(),
+    }
 }
 
 impl Error {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Average, ClassMetrics, TopK, log_loss, top_k_accuracy};
-use crate::{Calibration, Confusion, Error, Interval, Predictions, Result, json_file};
+use crate::{Calibration, ConfidenceCheck, Confusion, Error, Interval, Predictions, Result, json_file};
 
 /// The most guesses that top-k accuracy is given for.
 const MOST_GUESSES: usize = 5;
@@ -38,6 +38,9 @@ pub struct Evaluation {
     pub confusion: Confusion,
     /// Confidence against accuracy.
     pub calibration: Calibration,
+    /// What the confidence that is stored with the model is worth, if any is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<ConfidenceCheck>,
 }
 
 impl Evaluation {
@@ -69,6 +72,7 @@ impl Evaluation {
             per_class,
             confusion,
             calibration,
+            confidence: None,
         })
     }
 

@@ -36,13 +36,26 @@ impl Predictions {
     /// # Errors
     /// As [`Predictions::new`], and a logit that is not finite; it names the row.
     pub fn from_logits(class_names: Vec<String>, labels: Vec<usize>, logits: &[f32]) -> Result<Self> {
+        Self::from_scaled_logits(class_names, labels, logits, 1.0)
+    }
+
+    /// As [`Predictions::from_logits`], of logits that are divided by a temperature before.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn from_scaled_logits(
+        class_names: Vec<String>,
+        labels: Vec<usize>,
+        logits: &[f32],
+        temperature: f64,
+    ) -> Result<Self> {
         check_frame(&class_names, &labels, logits.len())?;
         let classes = class_names.len();
         if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
             let class = class_names[at % classes].clone();
             return Err(Error::LogitNotFinite { row: at / classes, class, value: logits[at] });
         }
-        let probabilities = logits.chunks_exact(classes).flat_map(softmax).collect();
+        let probabilities = logits.chunks_exact(classes).flat_map(|row| softmax(row, temperature)).collect();
         Ok(Self { class_names, labels, probabilities })
     }
 
@@ -97,10 +110,8 @@ impl Predictions {
     /// The `k` most probable classes of image `i` with their probabilities, best first; the lowest index first among
     /// equals. All K classes if `k` is larger.
     pub fn top(&self, i: usize, k: usize) -> Vec<(usize, f64)> {
-        let mut ranked: Vec<_> = self.row(i).iter().copied().enumerate().collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1)); // stable, so equals stay in order
-        ranked.truncate(k);
-        ranked
+        let row = self.row(i);
+        ranked(row).into_iter().take(k).map(|class| (class, row[class])).collect()
     }
 }
 
@@ -127,6 +138,13 @@ pub(crate) fn most_probable(row: &[f64]) -> usize {
     (1..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
 }
 
+/// The classes, the most probable first; the lowest index first among equals.
+pub(crate) fn ranked(row: &[f64]) -> Vec<usize> {
+    let mut classes: Vec<usize> = (0..row.len()).collect();
+    classes.sort_by(|&a, &b| row[b].total_cmp(&row[a])); // stable, so equals stay in order
+    classes
+}
+
 /// Whether `probabilities` `[K]` of image `row` are a distribution.
 pub(crate) fn check_distribution(row: usize, probabilities: &[f64], class_names: &[String]) -> Result<()> {
     if let Some(class) = probabilities.iter().position(|p| !(0.0..=1.0).contains(p)) {
@@ -137,10 +155,11 @@ pub(crate) fn check_distribution(row: usize, probabilities: &[f64], class_names:
     if (sum - 1.0).abs() > SUM_TOLERANCE { Err(Error::RowSum { row, sum }) } else { Ok(()) }
 }
 
-/// exp(z - max z) / Σ exp(z - max z), `[K]` → `[K]`.
-fn softmax(logits: &[f32]) -> Vec<f64> {
+/// exp((z - max z) / T) / Σ exp((z - max z) / T), `[K]` → `[K]`.
+fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - f64::from(max)).exp()).collect();
+    let power = |&logit: &f32| ((f64::from(logit) - f64::from(max)) / temperature).exp();
+    let powers: Vec<f64> = logits.iter().map(power).collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::{ConfusedPair, Evaluation, thousands};
+use crate::{ConfidenceCheck, ConfusedPair, Evaluation, Interval, thousands};
 
 /// The most classes whose confusion matrix fits a terminal.
 const WIDEST_CONFUSION: usize = 20;
@@ -52,11 +52,43 @@ fn headline(evaluation: &Evaluation) -> String {
     );
     let guesses = evaluation.top_k.iter().filter(|top| (2..=3).contains(&top.k));
     let guesses = guesses.map(|top| format!("Top {}              {}\n", top.k, percent(top.accuracy)));
-    let rest = format!(
-        "Loss               {loss:8.4}\nCalibration error  {}\n\n",
-        percent(evaluation.expected_calibration_error)
-    );
-    [accuracy, guesses.collect(), rest].concat()
+    let error = percent(evaluation.expected_calibration_error);
+    let [unscaled_loss, unscaled_error] = match &evaluation.confidence {
+        Some(ConfidenceCheck { temperature, unscaled, .. }) => [
+            format!("  ({:.4} without the temperature {temperature:.3})", unscaled.loss),
+            format!("  ({} without)", percent(unscaled.expected_calibration_error).trim_start()),
+        ],
+        None => Default::default(),
+    };
+    let rest =
+        format!("Loss               {loss:8.4}{unscaled_loss}\nCalibration error  {error}{unscaled_error}\n");
+    let confidence = evaluation.confidence.as_ref().map_or(String::new(), promises);
+    [accuracy, guesses.collect(), rest, confidence, "\n".to_owned()].concat()
+}
+
+/// What became of the promises that are stored with the model, a line each.
+fn promises(check: &ConfidenceCheck) -> String {
+    let share = |share: f64| percent(share).trim_start().to_owned();
+    let interval = |interval: &Interval| format!("{} to {}", share(interval.low), share(interval.high));
+    let sure = check.abstention.as_ref().map_or(String::new(), |sure| {
+        format!(
+            "Sure of            {}  of the images, and right about {} of these  (95 % interval {}; wanted {})\n",
+            percent(sure.coverage),
+            share(sure.accuracy),
+            interval(&sure.interval),
+            share(sure.wanted)
+        )
+    });
+    let sets = check.sets.as_ref().map_or(String::new(), |sets| {
+        format!(
+            "Sets               {}  hold the true class  (95 % interval {}; promised {}), {:.2} classes each\n",
+            percent(sets.covered),
+            interval(&sets.interval),
+            share(sets.promised),
+            sets.mean_size
+        )
+    });
+    sure + &sets
 }
 
 fn classes(evaluation: &Evaluation) -> String {
