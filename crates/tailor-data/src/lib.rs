@@ -11,13 +11,15 @@
 //!     source ◀──────────────┴──────┴───────┘ ⇄ image_cache
 //!       │ open                    classes
 //!       ▼
-//!     dataset: Splits ──▶ statistics ──▶ duplicates
+//!     dataset: Splits ──▶ statistics ──▶ duplicates, near_duplicates
 //!       │
 //!     split ──▶ training part ──▶ normalization
 //!                     │                │
 //!                     ▼                ▼
 //!           sampling ─▶ batch ◀── augment                      random: the same bits, always
 //!                         └─▶ views, for evaluation
+//!
+//!     strangers: drawn images of other things
 //! ```
 //!
 //! ```no_run
@@ -46,6 +48,7 @@ mod form;
 mod gzip;
 mod idx;
 mod image_cache;
+pub mod near_duplicates;
 mod normalization;
 mod official;
 pub mod photo;
@@ -56,9 +59,10 @@ pub mod sampling;
 mod source;
 pub mod split;
 pub mod statistics;
+pub mod strangers;
 pub mod views;
 
-pub use augment::{Augmentation, Mix, Pipeline};
+pub use augment::{Augmentation, Corruption, Mix, Pipeline, STRENGTHS};
 pub use batch::{Batch, BatchPlan, Batches, batches};
 pub use cache::cache_dir;
 pub use dataset::{Dataset, ImageShape, Splits};
@@ -66,6 +70,7 @@ pub use duplicates::Duplicates;
 pub use error::{Error, Result};
 pub use fetch::{Published, fetch};
 pub use form::{PathKind, kind_of};
+pub use near_duplicates::{NearDuplicate, near_duplicates};
 pub use normalization::Normalization;
 pub use official::Sum;
 pub use photo::Photo;
@@ -73,4 +78,5 @@ pub use preparation::Preparation;
 pub use sampling::Sampling;
 pub use source::{Judged, OpenOptions, Source, Watch, open, open_judged, open_watched};
 pub use statistics::Statistics;
+pub use strangers::Strangers;
 pub use views::{View, Views};

@@ -38,6 +38,42 @@ pub fn stratified(dataset: &Dataset, validation: usize, seed: u64) -> Result<(Da
     Ok((dataset.subset(&rest), dataset.subset(&chosen)))
 }
 
+/// The positions of all images in so many parts of about equal size, the classes in the same proportions in each; chosen by `seed`,
+/// ascending within a part.
+///
+/// # Errors
+/// [`Error::Split`] if there are fewer than two parts, or a class has too few images for one in two of them.
+pub fn folds(dataset: &Dataset, parts: usize, seed: u64) -> Result<Vec<Vec<usize>>> {
+    let total = dataset.len();
+    let impossible = |problem: String| Error::Split { asked: total / parts.max(1), total, problem };
+    if parts < 2 || parts > total {
+        return Err(impossible(format!(
+            "{parts} parts of {total} images make no sense; ask for 2 to {total}"
+        )));
+    }
+    let mut members = vec![Vec::new(); dataset.classes()];
+    (0..total).for_each(|i| members[dataset.label(i)].push(i));
+    if let Some(class) = members.iter().position(|members| members.len() == 1) {
+        let name = &dataset.class_names()[class];
+        return Err(impossible(format!(
+            "the class {name:?} has a single image; add images or remove the class"
+        )));
+    }
+    let mut generator = Generator::new(seed);
+    let mut folds = vec![Vec::new(); parts];
+    // Dealt like cards, without beginning anew for each class, so that all parts are of about equal size.
+    let mut next = 0;
+    for mut members in members {
+        generator.shuffle(&mut members);
+        for i in members {
+            folds[next % parts].push(i);
+            next += 1;
+        }
+    }
+    folds.iter_mut().for_each(|fold| fold.sort_unstable());
+    Ok(folds)
+}
+
 /// The positions of `n` images in the proportions of the classes, ascending. `n` is at most the length.
 pub(crate) fn stratified_choice(dataset: &Dataset, n: usize, seed: u64) -> Vec<usize> {
     choose(dataset, &apportion(&dataset.class_counts(), n, 0), seed)
@@ -134,6 +170,22 @@ mod tests {
         ] {
             let error = stratified(&with_counts(counts), validation, 0).unwrap_err().to_string();
             assert!(error.contains(reason), "expected {reason:?} in {error:?}");
+        }
+    }
+
+    #[test]
+    fn folds_share_all_images_and_every_class() {
+        let data = with_counts(&[20, 7, 2, 0]);
+        let folds = folds(&data, 5, 1).unwrap();
+        assert!(folds.iter().all(|fold| (5..=6).contains(&fold.len()) && fold.is_sorted()));
+        assert!(folds.iter().all(|fold| data.subset(fold).class_counts()[0] == 4));
+        assert!(folds.iter().all(|fold| (1..=2).contains(&data.subset(fold).class_counts()[1])));
+        let mut all = folds.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..29).collect::<Vec<_>>());
+        assert_ne!(folds, super::folds(&data, 5, 2).unwrap());
+        for (counts, parts) in [(&[5, 1][..], 2), (&[5, 5], 1), (&[2, 2], 5)] {
+            assert!(super::folds(&with_counts(counts), parts, 1).is_err());
         }
     }
 

@@ -86,7 +86,7 @@ fn add(to: &mut [[f32; 2]], line: &[[f32; 2]], weight: f32) {
 }
 
 /// Weights that sum to one, out to three deviations.
-fn gaussian(deviation: f32) -> Vec<f32> {
+pub(super) fn gaussian(deviation: f32) -> Vec<f32> {
     let reach = (3.0 * deviation).ceil() as i32;
     let weight = |i: i32| (-0.5 * (i as f32 / deviation).powi(2)).exp();
     let weights: Vec<f32> = (-reach..=reach).map(weight).collect();

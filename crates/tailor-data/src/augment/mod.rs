@@ -9,13 +9,16 @@
 //!                                     ◀─ projective, elastic
 //!   darker, other colors, noisy …   color, noise, pixels, rand_augment: in place
 //!   mixup, cutmix                   mix: on the normalized batch
+//!
+//!   corruption: known changes of known strengths, to judge models by
 //! ```
 
 mod color;
+mod corruption;
 mod elastic;
 mod geometry;
 mod mix;
-mod noise;
+pub(crate) mod noise;
 mod pipeline;
 mod pixels;
 mod projective;
@@ -25,6 +28,7 @@ mod warp;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::corruption::{Corruption, STRENGTHS};
 pub use self::mix::Mix;
 pub use self::pipeline::Pipeline;
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::random::Generator;
 
 /// Adds normally distributed noise to every value; `deviation` is a part of the whole range.
-pub(super) fn add(image: &mut [u8], deviation: f32, generator: &mut Generator) {
+pub(crate) fn add(image: &mut [u8], deviation: f32, generator: &mut Generator) {
     let scale = 255.0 * deviation;
     let mut random = [0; 512];
     for values in image.chunks_mut(random.len() / 2) {

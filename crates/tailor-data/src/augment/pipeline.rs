@@ -266,7 +266,8 @@ impl Pipeline {
     }
 }
 
-fn resample(geometry: Geometry, image: &[u8], out: &mut [u8]) {
+/// What comes into view has the color of the image's corners.
+pub(super) fn resample(geometry: Geometry, image: &[u8], out: &mut [u8]) {
     let from = geometry.from();
     let fill = corner_color(image, from);
     geometry.apply(image, &fill[..from.channels], out);
@@ -323,7 +324,7 @@ fn check_fit(augmentation: &Augmentation, shape: ImageShape) -> Result<()> {
 }
 
 /// The mean of the two middle ones of the corners' values, per channel.
-fn corner_color(image: &[u8], shape: ImageShape) -> [u8; 3] {
+pub(super) fn corner_color(image: &[u8], shape: ImageShape) -> [u8; 3] {
     let (last_row, last_column) = ((shape.height - 1) * shape.width, shape.width - 1);
     let corners = [0, last_column, last_row, last_row + last_column];
     std::array::from_fn(|channel| {
