@@ -107,6 +107,35 @@ impl Predictor {
         self.run(pixels)
     }
 
+    /// What the last layer gets, `[N, F]`, of normalized pixels `[N, H, W, C]`: the network's own description of images.
+    ///
+    /// # Panics
+    /// If the pixels are not whole images of the network's shape.
+    pub fn features(&self, pixels: &[f32]) -> Vec<f32> {
+        assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);
+        pixels.chunks(self.together * self.image).flat_map(|pixels| self.features_together(pixels)).collect()
+    }
+
+    fn features_together(&self, pixels: &[f32]) -> Vec<f32> {
+        let images = pixels.len() / self.image;
+        match &self.engine {
+            Engine::Burn(network) => {
+                let images = network.images(pixels.to_vec(), &network.device());
+                let before_last = &network.layers.layers[..network.layers.layers.len() - 1];
+                let features = sequence::forward(before_last, Activations::Image(images), Pass::Inference);
+                match features {
+                    Activations::Image(x) => host_values(x),
+                    Activations::Tokens(x) => host_values(x),
+                    Activations::Features(x) => host_values(x),
+                }
+            }
+            Engine::Kernels(steps) => {
+                let before_last = &steps[..steps.len() - 1];
+                run(before_last, pixels, images).map_or_else(|| pixels.to_vec(), |x| x.to_vec())
+            }
+        }
+    }
+
     /// What comes out of the last layer, one image after the other.
     pub(crate) fn run(&self, pixels: &[f32]) -> Vec<f32> {
         assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);

@@ -63,6 +63,24 @@ pub fn insert_metadata(file: &[u8], metadata: &BTreeMap<String, String>) -> Vec<
     [&(header.len() as u64).to_le_bytes(), header.as_slice(), data].concat()
 }
 
+/// The reverse of [`insert_metadata`]: the file without `__metadata__`, and what stood there.
+///
+/// # Errors
+/// [`Error::NotSafetensors`] for a cut, broken or foreign file.
+pub fn take_metadata(file: &[u8]) -> Result<(Vec<u8>, BTreeMap<String, String>)> {
+    const KEY: &str = "__metadata__";
+    let broken = |error: String| Error::NotSafetensors(error);
+    let (length, _) = SafeTensors::read_metadata(file).map_err(|error| broken(error.to_string()))?;
+    let (header, data) = file[8..].split_at(length);
+    let mut entries: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(header).map_err(|error| broken(error.to_string()))?;
+    let metadata = entries.remove(KEY).map(serde_json::from_value).transpose();
+    let metadata = metadata.map_err(|error| broken(error.to_string()))?.unwrap_or_default();
+    let mut header = serde_json::to_vec(&entries).expect("a header is JSON");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(([&(header.len() as u64).to_le_bytes(), header.as_slice(), data].concat(), metadata))
+}
+
 /// The tensors, by name, and the metadata of a safetensors file.
 ///
 /// # Errors
@@ -158,6 +176,23 @@ mod tests {
         let (tensors, read) = from_safetensors(&bytes).unwrap();
         assert_eq!(tensors, sample());
         assert_eq!(read.into_iter().collect::<BTreeMap<_, _>>(), metadata);
+    }
+
+    #[test]
+    fn metadata_is_replaced_and_tensors_stay() {
+        let metadata = BTreeMap::from([("k".to_string(), "v".to_string())]);
+        let bytes = to_safetensors(&sample(), &metadata);
+        let (bare, taken) = take_metadata(&bytes).unwrap();
+        assert_eq!(taken, metadata);
+        let more =
+            BTreeMap::from([("k".to_string(), "w \"\n".to_string()), ("l".to_string(), String::new())]);
+        let (tensors, read) = from_safetensors(&insert_metadata(&bare, &more)).unwrap();
+        assert_eq!((tensors, read.into_iter().collect::<BTreeMap<_, _>>()), (sample(), more));
+        assert!(take_metadata(&bare).unwrap().1.is_empty());
+        for length in 0..bytes.len() {
+            let _ = take_metadata(&bytes[..length]);
+        }
+        assert!(take_metadata(&bytes[..40]).is_err() && take_metadata(&[255; 32]).is_err());
     }
 
     #[test]
