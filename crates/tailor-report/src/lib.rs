@@ -17,9 +17,12 @@
 //!   Evaluation ──► heat_map ─────┐
 //!              └─► reliability ──┼─► svg ──► inline in the page; *.svg
 //!   History ─────► curves (axis)─┘    └──► raster ──► *.png        (plots)
+//!   Predictions ─► coverage_plot ─► inline in the page
 //!
 //!   StudyReport ─► study_page ──► study_plots (scale) ─────────► report.html of a study
 //!   Rates ───────► rate_plot (scale) ► svg ► raster ───────────► *.svg, *.png
+//!
+//!   Sheet ───────► sheet (tables, curves, captioned pictures) ──► a page of any trial
 //!
 //!   Grid ────────► svg ──► raster ──► PNG bytes                    (grid)
 //!
@@ -31,6 +34,7 @@
 mod axis;
 mod comparison;
 mod convergence;
+mod coverage_plot;
 mod curves;
 mod error;
 mod gallery;
@@ -47,6 +51,7 @@ mod reliability;
 mod remarks;
 mod report;
 mod scale;
+mod sheet;
 mod study;
 mod study_page;
 mod study_plots;
@@ -56,10 +61,12 @@ pub use comparison::{ComparisonReport, comparison_html};
 pub use convergence::{Comparison, Convergence, Question, Variant, convergence_html, convergence_words};
 pub use error::{Error, Result};
 pub use grid::{Captioned, Grid, labeled_grid};
+pub use number::percent;
 pub use picture::{Picture, Pictures};
 pub use plots::plots;
 pub use rate_plot::{Rate, rate_plot};
 pub use report::{LayerRow, RunReport, html};
+pub use sheet::{Sheet, SheetCard, SheetGroup, SheetSection, SheetTable, StrengthCurves, sheet_html};
 pub use study::{
     Confirmation, ConfirmedScores, Fate, GainOverStart, ParameterScale, StudyParameter, StudyReport,
     StudyTrial, study_html,

@@ -5,7 +5,7 @@ pub(crate) use tailor_eval::thousands as count;
 /// A share as percent with one decimal and a narrow space that does not break: `91.4 %`.
 ///
 /// What is nearly all or nearly nothing is never rounded to all or nothing: `> 99.9 %`, `< 0.1 %`.
-pub(crate) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     match 100.0 * share {
         p if p > 0.0 && p < 0.05 => "<\u{202f}0.1\u{202f}%".to_owned(),
         p if (99.95..100.0).contains(&p) => ">\u{202f}99.9\u{202f}%".to_owned(),

@@ -1,11 +1,13 @@
 //! The page: what the template fills in.
 
 use askama::Template;
-use tailor_eval::{ConfusedPair, Evaluation, Predictions};
+use tailor_eval::{AccuracyCoverage, ConfusedPair, Evaluation, Predictions};
 
 use crate::number::{count, percent};
 use crate::report::{LayerRow, RunReport};
-use crate::{Error, Pictures, Result, curves, gallery, heat_map, palette, reliability, remarks, svg};
+use crate::{
+    Error, Pictures, Result, coverage_plot, curves, gallery, heat_map, palette, reliability, remarks, svg,
+};
 
 /// Kinds of mistake with pictures, and pictures of each.
 const PAIRS: usize = 6;
@@ -35,7 +37,7 @@ pub(crate) struct Page<'a> {
     sample: Gallery,
     mistakes: Option<Gallery>,
     doubts: Gallery,
-    calibration: Plot,
+    calibration: CalibrationPlots,
     model: Option<Model>,
     settings: &'a str,
     facts: &'a [(String, String)],
@@ -69,6 +71,22 @@ struct Curves {
 struct Plot {
     svg: String,
     remark: String,
+}
+
+struct CalibrationPlots {
+    remark: String,
+    /// Without the temperature, if the model has one, and with it.
+    diagrams: Vec<Figure>,
+    coverage: String,
+    coverage_remark: String,
+    /// What prediction sets are worth; empty if the model has none.
+    sets_remark: String,
+}
+
+/// A drawing (inline SVG) and what stands beneath it; may be empty.
+struct Figure {
+    svg: String,
+    caption: String,
 }
 
 struct Classes {
@@ -173,10 +191,7 @@ impl<'a> Page<'a> {
                 cards: cards.of(&doubts)?,
                 remark: remarks::least_certain(report.predictions, &doubts),
             },
-            calibration: Plot {
-                svg: reliability::reliability(&report.evaluation.calibration).inline(),
-                remark: remarks::calibration(report.evaluation),
-            },
+            calibration: calibration(report),
             model: (!report.layers.is_empty()).then(|| model(&report.layers)),
             settings: report.settings,
             facts: &report.facts,
@@ -258,6 +273,43 @@ fn classes(evaluation: &Evaluation) -> Classes {
             support: count(evaluation.images),
         }),
         remark: remarks::classes(evaluation),
+    }
+}
+
+fn calibration(report: &RunReport) -> CalibrationPlots {
+    let RunReport { evaluation, predictions, .. } = report;
+    let curve = AccuracyCoverage::of(predictions);
+    let check = evaluation.confidence.as_ref();
+    let after = reliability::reliability(&evaluation.calibration).inline();
+    let diagrams = match check {
+        None => vec![Figure { svg: after, caption: String::new() }],
+        Some(check) => vec![
+            Figure {
+                svg: reliability::reliability(&check.unscaled.calibration).inline(),
+                caption: format!(
+                    "Before: calibration error {}, loss {:.3}",
+                    percent(check.unscaled.expected_calibration_error),
+                    check.unscaled.loss
+                ),
+            },
+            Figure {
+                svg: after,
+                caption: format!(
+                    "With the temperature {:.2}: calibration error {}, loss {:.3}",
+                    check.temperature,
+                    percent(evaluation.expected_calibration_error),
+                    evaluation.loss
+                ),
+            },
+        ],
+    };
+    let sure = check.and_then(|check| check.abstention);
+    CalibrationPlots {
+        remark: remarks::calibration(evaluation),
+        diagrams,
+        coverage: coverage_plot::accuracy_coverage(&curve, sure.map(|sure| sure.confidence)).inline(),
+        coverage_remark: remarks::coverage(&curve, sure),
+        sets_remark: check.and_then(|check| check.sets.as_ref()).map_or(String::new(), remarks::sets),
     }
 }
 

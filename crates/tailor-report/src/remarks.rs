@@ -1,6 +1,9 @@
 //! What the numbers say, in a sentence or two under each heading.
 
-use tailor_eval::{ClassMetrics, ConfusedPair, EpochRecord, Evaluation, History, Predictions};
+use tailor_eval::{
+    AbstentionCheck, AccuracyCoverage, ClassMetrics, ConfusedPair, EpochRecord, Evaluation, History,
+    Predictions, SetCoverage,
+};
 
 use crate::LayerRow;
 use crate::number::{count, counted, percent};
@@ -171,6 +174,48 @@ pub(crate) fn calibration(evaluation: &Evaluation) -> String {
         percent(confidence),
         percent(evaluation.accuracy),
         percent(evaluation.expected_calibration_error)
+    )
+}
+
+/// Shares of images whose accuracy is told.
+const HALF: f64 = 0.5;
+
+pub(crate) fn coverage(curve: &AccuracyCoverage, sure: Option<AbstentionCheck>) -> String {
+    let half = (HALF * curve.images() as f64).ceil() as usize;
+    let surest = curve.points().iter().find(|point| point.answered >= half);
+    let surest = surest.map_or(String::new(), |point| {
+        format!(" Of the surer half of the images, {} are named correctly.", percent(point.accuracy()))
+    });
+    let threshold = sure.map_or(String::new(), |sure| {
+        format!(
+            " Below a confidence of {} this model answers \u{201c}not sure\u{201d}: it answers {} of these images, and {} of the \
+             answers are right (95\u{202f}% interval {} to {}); {} were wanted.",
+            percent(sure.confidence),
+            percent(sure.coverage),
+            percent(sure.accuracy),
+            percent(sure.interval.low),
+            percent(sure.interval.high),
+            percent(sure.wanted)
+        )
+    });
+    format!(
+        "A model that may say \u{201c}not sure\u{201d} makes fewer mistakes: further to the left, fewer images are \
+         answered.{surest}{threshold}"
+    )
+}
+
+pub(crate) fn sets(sets: &SetCoverage) -> String {
+    let single = sets.sizes.first().copied().unwrap_or(0);
+    let images: usize = sets.sizes.iter().sum();
+    format!(
+        "Instead of one class, the model can name a set that holds the true one in {} of the images: here it does in {} \
+         (95\u{202f}% interval {} to {}). A set has {:.2} classes on average; {} have one.",
+        percent(sets.promised),
+        percent(sets.covered),
+        percent(sets.interval.low),
+        percent(sets.interval.high),
+        sets.mean_size,
+        percent(single as f64 / images.max(1) as f64)
     )
 }
 

@@ -136,6 +136,7 @@ fn every_section_is_there_and_every_link_leads_to_one() {
         "mistakes",
         "doubts",
         "calibration",
+        "coverage",
         "model",
         "settings",
         "facts",
