@@ -43,19 +43,12 @@ impl RunData {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn split(recipe: &DataRecipe, seed: u64) -> Result<Self> {
-        let DataRecipe { limit, normalize, .. } = recipe;
-        let source = Source::parse(&recipe.source);
+        let DataRecipe { limit, .. } = recipe;
         let Splits { name, train, validation, test, mut notes } = open_source(recipe)?;
         let stored = train.shape();
-        let mut recipe = recipe.clone();
-        if let Some(size) = recipe.store_size.or(recipe.size)
-            && (stored.height, stored.width) != (size, size)
-        {
+        if has_foreign_size(recipe, stored) {
             notes.push(format!("data.size is for folders of images; those of {name} stay {stored}"));
-            (recipe.size, recipe.store_size) = (None, None);
         }
-        let recipe = &recipe;
-        let shape = shape_of(recipe, stored);
         let (train, validation) = match validation {
             Some(validation) => (train, validation),
             None => {
@@ -63,22 +56,59 @@ impl RunData {
                     Some(validation) => held_out(validation, train.len())?,
                     None => (train.len() / 10).min(DEFAULT_VALIDATION),
                 };
-                let (train, validation) = split::stratified(&train, images, seed)?;
-                let is_larger = stored != shape;
-                (train, if is_larger { validation.resized(shape.height, shape.width)? } else { validation })
+                split::stratified(&train, images, seed)?
             }
         };
         let train = match limit {
             Some(images) if *images < train.len() => train.limit(*images, seed),
             _ => train,
         };
-        let normalization = match normalize {
+        Self::of_parts(recipe, Splits { name, train, validation: Some(validation), test, notes })
+    }
+
+    /// One turn of a cross-validation: of the training part of `splits` the images at `held_out` are validated on, the others
+    /// trained on. There is no test part.
+    ///
+    /// # Errors
+    /// Those of an augmentation that does not go with the images.
+    pub fn fold(recipe: &DataRecipe, splits: &Splits, held_out: &[usize]) -> Result<Self> {
+        let Splits { name, train, .. } = splits;
+        let others: Vec<usize> = (0..train.len()).filter(|i| held_out.binary_search(i).is_err()).collect();
+        Self::of_parts(
+            recipe,
+            Splits {
+                name: name.clone(),
+                train: train.subset(&others),
+                validation: Some(train.subset(held_out)),
+                test: None,
+                notes: Vec::new(),
+            },
+        )
+    }
+
+    /// What follows from the parts once they are split; there is a validation part.
+    fn of_parts(recipe: &DataRecipe, parts: Splits) -> Result<Self> {
+        let Splits { name, train, validation, test, notes } = parts;
+        let validation = validation.expect("there is a validation part");
+        let stored = train.shape();
+        let mut recipe = recipe.clone();
+        if has_foreign_size(&recipe, stored) {
+            (recipe.size, recipe.store_size) = (None, None);
+        }
+        let recipe = &recipe;
+        let shape = shape_of(recipe, stored);
+        // Training images may be stored larger than the network takes them, others are not.
+        let validation = match validation.shape() == shape {
+            true => validation,
+            false => validation.resized(shape.height, shape.width)?,
+        };
+        let normalization = match recipe.normalize {
             Normalize::Unit => Normalization::unit(shape.channels),
             Normalize::Standard => Normalization::of(&train),
             Normalize::Imagenet => Normalization::imagenet(shape.channels),
         };
         let augmentation = augmentation(recipe, stored)?;
-        let preparation = recipe.preparation.unwrap_or(match source {
+        let preparation = recipe.preparation.unwrap_or(match Source::parse(&recipe.source) {
             Source::FashionMnist => Preparation::FashionMnist,
             _ => Preparation::Resize,
         });
@@ -89,6 +119,11 @@ impl RunData {
     pub fn shape(&self) -> Shape {
         network_shape(&self.validation)
     }
+}
+
+/// Whether a recipe asks for a size that its images do not have, and that they are not brought to.
+fn has_foreign_size(recipe: &DataRecipe, stored: ImageShape) -> bool {
+    recipe.store_size.or(recipe.size).is_some_and(|size| (stored.height, stored.width) != (size, size))
 }
 
 /// Opens a recipe's source with its size and channels.

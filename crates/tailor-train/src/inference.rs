@@ -63,11 +63,8 @@ impl Model {
         }
     }
 
-    /// The model's predictions on a labeled data set, and how long they took.
-    ///
-    /// # Errors
-    /// Those of [`Predictions::from_logits`].
-    pub fn predict(&self, dataset: &Dataset) -> Result<(Predictions, Timing)> {
+    /// Logits `[N, K]` of all images of a data set, from the model's views of them, and how long they took.
+    pub fn logits_of(&self, dataset: &Dataset) -> (Vec<f32>, Timing) {
         let start = Instant::now();
         let logits = match &self.classifier {
             Classifier::Network(predictor) => {
@@ -75,10 +72,50 @@ impl Model {
             }
             Classifier::Baseline(baseline) => baseline_logits(baseline, dataset),
         };
-        let timing = Timing { images: dataset.len(), seconds: start.elapsed().as_secs_f64() };
-        let labels = (0..dataset.len()).map(|i| dataset.label(i)).collect();
-        Ok((Predictions::from_logits(self.info.class_names.clone(), labels, &logits)?, timing))
+        (logits, Timing { images: dataset.len(), seconds: start.elapsed().as_secs_f64() })
     }
+
+    /// The model's own description `[N, F]` of all images of a data set: what a network's last layer gets, or a baseline's
+    /// features.
+    pub fn features_of(&self, dataset: &Dataset) -> Vec<f32> {
+        let indices: Vec<usize> = (0..dataset.len()).collect();
+        let batch = |batch: &[usize]| {
+            let pixels: Vec<u8> = batch.iter().flat_map(|&i| dataset.image(i)).copied().collect();
+            self.features(&pixels)
+        };
+        indices.chunks(BATCH_SIZE).flat_map(batch).collect()
+    }
+
+    /// As [`features_of`](Self::features_of), of images `[N, H, W, C]`.
+    pub fn features(&self, pixels: &[u8]) -> Vec<f32> {
+        match &self.classifier {
+            Classifier::Network(predictor) => {
+                let mut values = vec![0.0; pixels.len()];
+                self.info.normalization.apply(pixels, &mut values);
+                predictor.features(&values)
+            }
+            Classifier::Baseline(baseline) => baseline.features().of(pixels).values().to_vec(),
+        }
+    }
+
+    /// How far images `[N, H, W, C]` are from what the model knows, if it can tell.
+    pub fn distances(&self, pixels: &[u8]) -> Option<Vec<f64>> {
+        Some(self.familiarity.as_ref()?.distances(&self.features(pixels)))
+    }
+
+    /// What logits `[N, K]` of images with these labels say: with the temperature, if the model has one.
+    ///
+    /// # Errors
+    /// Those of [`Predictions::from_logits`].
+    pub fn predictions(&self, labels: Vec<usize>, logits: &[f32]) -> Result<Predictions> {
+        let temperature = self.confidence.map_or(1.0, |confidence| confidence.temperature);
+        Ok(Predictions::from_scaled_logits(self.info.class_names.clone(), labels, logits, temperature)?)
+    }
+}
+
+/// The labels of all images, `[N]`.
+pub fn labels(dataset: &Dataset) -> Vec<usize> {
+    (0..dataset.len()).map(|i| dataset.label(i)).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //!  baseline recipe ──→ data ──→ baseline ──→ run folder, without epochs and checkpoint
 //!
 //!  model file, of either ──→ inference ──→ predictions
+//!                 ⇅ confidence, familiarity: what is fitted to the validation part after training
 //! ```
 //!
 //! Everything random is a function of the seed and the position in the run, so that a run that was killed and
@@ -25,9 +26,11 @@ pub mod baseline;
 pub mod batch_size;
 pub mod checkpoint;
 pub mod class_weights;
+pub mod confidence;
 pub mod data;
 mod error;
 pub mod events;
+pub mod familiarity;
 mod frozen;
 pub mod groups;
 pub mod inference;

@@ -9,14 +9,16 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use tailor_baseline::{Baseline, Frame, TensorSource};
 use tailor_data::{ImageShape, Normalization, Preparation, Views};
+use tailor_eval::Confidence;
 use tailor_nn::Shape;
-use tailor_nn::weights::{NamedTensor, from_safetensors, insert_metadata, to_safetensors};
+use tailor_nn::weights::{NamedTensor, from_safetensors, insert_metadata, take_metadata, to_safetensors};
 use tailor_nn::{Device, Network, Predictor, Summary, SummaryRow};
 
 use crate::any_recipe::AnyRecipe;
 use crate::baseline::BaselineRecipe;
+use crate::familiarity::Familiarity;
 use crate::recipe::Recipe;
-use crate::run::{file_error, files};
+use crate::run::{file_error, files, replace_file};
 use crate::{Error, Result};
 
 /// What a model file says beside its weights.
@@ -65,6 +67,10 @@ pub struct Model {
     pub summary: Summary,
     /// What the file says beside them.
     pub info: ModelInfo,
+    /// What makes its answers reliable, if it was calibrated; see [`crate::confidence`].
+    pub confidence: Option<Confidence>,
+    /// What tells images of the kind that it knows from others, likewise; see [`crate::familiarity`].
+    pub familiarity: Option<Familiarity>,
     /// What it looks at of each image, [`Views::None`] unless it is changed.
     pub views: Views,
 }
@@ -80,6 +86,9 @@ mod keys {
     pub const NORMALIZATION: &str = "normalization";
     pub const PREPARATION: &str = "preparation";
     pub const VALIDATION: &str = "validation";
+    // Not in every file.
+    pub const CONFIDENCE: &str = "confidence";
+    pub const FAMILIARITY: &str = "familiarity";
 }
 
 /// Raised when an older program could no longer read the file.
@@ -167,12 +176,47 @@ impl Model {
                 .map_err(|error| unreadable(keys::VALIDATION, error))?,
         };
         info.check().map_err(refuse)?;
+        let confidence: Option<Confidence> = metadata
+            .get(keys::CONFIDENCE)
+            .map(|text| from_json(text))
+            .transpose()
+            .map_err(|error| unreadable(keys::CONFIDENCE, error))?;
+        confidence
+            .iter()
+            .try_for_each(Confidence::check)
+            .map_err(|error| unreadable(keys::CONFIDENCE, error))?;
         let (classifier, summary) = match &info.recipe {
             AnyRecipe::Network(recipe) => info.network(recipe, &bytes, device),
             AnyRecipe::Baseline(recipe) => info.baseline(recipe, &bytes),
         }
         .map_err(refuse)?;
-        Ok(Model { classifier, summary, info, views: Views::None })
+        let mut model =
+            Model { classifier, summary, info, confidence, familiarity: None, views: Views::None };
+        if let Some(text) = metadata.get(keys::FAMILIARITY) {
+            let features = model.features(&vec![0; model.info.shape.len()]).len();
+            let familiarity = Familiarity::from_json(text, features);
+            model.familiarity = Some(familiarity.map_err(|error| unreadable(keys::FAMILIARITY, error))?);
+        }
+        Ok(model)
+    }
+
+    /// Stores what makes the model's answers reliable in its file, or the one in a run's folder, in place of what was stored; all
+    /// else stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read or written, [`Error::Model`] when it is no safetensors file.
+    pub fn store_reliability(&self, path: &Path) -> Result<()> {
+        let path = &Self::file_of(path);
+        let bytes = std::fs::read(path).map_err(|source| file_error("read", path, source))?;
+        let refuse = |reason: String| Error::Model { path: path.clone(), reason };
+        let (tensors, mut metadata) = take_metadata(&bytes).map_err(|error| refuse(error.to_string()))?;
+        let confidence = self.confidence.as_ref().map(to_json);
+        let familiarity = self.familiarity.as_ref().map(Familiarity::to_json);
+        for (key, value) in [(keys::CONFIDENCE, confidence), (keys::FAMILIARITY, familiarity)] {
+            metadata.remove(key);
+            metadata.extend(value.map(|value| (key.to_string(), value)));
+        }
+        replace_file(path, &insert_metadata(&tensors, &metadata))
     }
 
     /// The model file that a path names: itself, or the one in a run's folder.

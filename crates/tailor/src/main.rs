@@ -1,7 +1,7 @@
 //! `tailor`: train, judge and use classifiers of clothing images.
 //!
 //! ```text
-//! main ──→ commands::{train, baseline, tune, evaluate, compare, predict, data, recipes, summary, study, benchmark}
+//! main ──→ commands::{train, baseline, tune, evaluate, compare, calibrate, robustness, strangers, predict, data, recipes, summary, study, benchmark}
 //!                │         each: its arguments, then what it does with the libraries
 //!                ├── progress   (bars on a terminal, lines elsewhere)
 //!                ├── finished   (runs read back from their folders)
@@ -57,6 +57,9 @@ enum Command {
     Tune(commands::tune::Args),
     Evaluate(commands::evaluate::Args),
     Compare(commands::compare::Args),
+    Calibrate(commands::calibrate::Args),
+    Robustness(commands::robustness::Args),
+    Strangers(commands::strangers::Args),
     Predict(commands::predict::Args),
     #[command(subcommand)]
     Data(commands::data::Command),
@@ -106,6 +109,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tune(args) => commands::tune::run(args, context),
         Command::Evaluate(args) => commands::evaluate::run(args, context),
         Command::Compare(args) => commands::compare::run(args, context),
+        Command::Calibrate(args) => commands::calibrate::run(args, context),
+        Command::Robustness(args) => commands::robustness::run(args, context),
+        Command::Strangers(args) => commands::strangers::run(args, context),
         Command::Predict(args) => commands::predict::run(args, context),
         Command::Data(command) => commands::data::run(command, context),
         Command::Recipes(args) => commands::recipes::run(args),

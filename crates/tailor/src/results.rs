@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::Path;
 
 use tailor_data::{Dataset, Views};
-use tailor_eval::{Evaluation, History, Predictions, Timing, table, thousands};
+use tailor_eval::{ConfidenceCheck, Evaluation, History, Predictions, Timing, table, thousands};
 use tailor_report::{LayerRow, Picture, Pictures, RunReport, html, plots};
+use tailor_train::inference::labels;
 use tailor_train::run::{files, replace_file};
 use tailor_train::{AnyRecipe, Model};
 
@@ -35,8 +36,14 @@ impl<'a> Results<'a> {
         history: History,
         context: &Context,
     ) -> anyhow::Result<Self> {
-        let (predictions, timing) = model.predict(images)?;
-        let evaluation = Evaluation::of(&predictions)?;
+        let (logits, timing) = model.logits_of(images);
+        let predictions = model.predictions(labels(images), &logits)?;
+        let mut evaluation = Evaluation::of(&predictions)?;
+        if let Some(confidence) = &model.confidence {
+            let names = predictions.class_names().to_vec();
+            let unscaled = Predictions::from_logits(names, labels(images), &logits)?;
+            evaluation.confidence = Some(ConfidenceCheck::of(confidence, &predictions, &unscaled));
+        }
         Ok(Results {
             model,
             images,
@@ -162,6 +169,9 @@ impl<'a> Results<'a> {
             let images_per_second: f64 = self.history.0.iter().map(|epoch| epoch.images_per_second).sum();
             add("Training speed", format!("{:.0} images/s", images_per_second / self.history.0.len() as f64));
         }
+        if let Some(confidence) = &self.model.confidence {
+            add("Temperature", format!("{:.3}", confidence.temperature));
+        }
         if self.model.views != Views::None {
             add("Views of each image", self.model.views.to_string());
         }
@@ -190,12 +200,17 @@ pub struct DatasetPictures<'a>(pub &'a Dataset);
 
 impl Pictures for DatasetPictures<'_> {
     fn picture(&self, i: usize) -> Picture {
-        let shape = self.0.shape();
-        Picture::new(shape.width, shape.height, shape.channels, self.0.image(i).to_vec())
-            .expect("a data set holds whole images")
+        picture(self.0, i)
     }
 
     fn origin(&self, i: usize) -> Option<String> {
         Some(self.0.origin(i))
     }
+}
+
+/// The picture of image `i`.
+pub fn picture(images: &Dataset, i: usize) -> Picture {
+    let shape = images.shape();
+    Picture::new(shape.width, shape.height, shape.channels, images.image(i).to_vec())
+        .expect("a data set holds whole images")
 }

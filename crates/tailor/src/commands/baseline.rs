@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use tailor_baseline::Watcher;
 use tailor_train::run::files;
-use tailor_train::{BaselineRecipe, Error, Model, Override, RunData, RunFolder, baseline};
+use tailor_train::{BaselineRecipe, Error, Override, RunData, RunFolder, baseline, confidence};
 
 use crate::progress::say;
 use crate::results::Results;
@@ -54,7 +54,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     interrupt::listen();
-    let recipe = recipe(name, &args)?;
+    let recipe = resolved(name, &args)?;
     // Whatever is impossible is refused before a folder is made.
     let data = RunData::split(&recipe.data, recipe.train.seed)?;
     recipe.plan().check(data.train.shape(), data.train.classes())?;
@@ -68,7 +68,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     }
     let stages = Stages::new(context.quiet);
     let fitted = baseline::fit(&recipe, &data, &folder, &stages);
-    stages.bar.finish_and_clear();
+    stages.clear();
     let history = match fitted {
         Err(Error::Baseline(tailor_baseline::Error::Stopped)) => {
             folder.discard()?;
@@ -80,7 +80,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let version = env!("CARGO_PKG_VERSION");
     folder.write(files::RECIPE, format!("# tailor {version}\n{}", recipe.to_toml()).as_bytes())?;
 
-    let model = Model::load(folder.path(), &context.device)?;
+    let model = confidence::complete(folder.path(), &data, &context.device)?;
     let (part, images) = match &data.test {
         Some(test) => ("test", test),
         None => ("validation", &data.validation),
@@ -91,15 +91,9 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn recipe(name: &str, args: &Args) -> anyhow::Result<BaselineRecipe> {
-    let mut recipe = match super::is_recipe_file(name) {
-        true => {
-            let text =
-                std::fs::read_to_string(name).with_context(|| format!("cannot read the recipe {name}"))?;
-            BaselineRecipe::parse(&text, name)?
-        }
-        false => BaselineRecipe::parse(BaselineRecipe::built_in_text(name)?, name)?,
-    };
+/// The recipe that the arguments say.
+fn resolved(name: &str, args: &Args) -> anyhow::Result<BaselineRecipe> {
+    let mut recipe = recipe(name, &[])?;
     if let Some(source) = &args.data {
         recipe.data.source = super::absolute_source(source);
     }
@@ -107,15 +101,28 @@ fn recipe(name: &str, args: &Args) -> anyhow::Result<BaselineRecipe> {
     Ok(recipe.with_overrides(&args.overrides)?)
 }
 
+/// The recipe of a built-in name or of a file, with some keys replaced.
+pub(super) fn recipe(name: &str, overrides: &[Override]) -> anyhow::Result<BaselineRecipe> {
+    let recipe = match super::is_recipe_file(name) {
+        true => {
+            let text =
+                std::fs::read_to_string(name).with_context(|| format!("cannot read the recipe {name}"))?;
+            BaselineRecipe::parse(&text, name)?
+        }
+        false => BaselineRecipe::parse(BaselineRecipe::built_in_text(name)?, name)?,
+    };
+    Ok(recipe.with_overrides(overrides)?)
+}
+
 /// Shows how far a fit has come: a bar on a terminal, a line a stage everywhere.
-struct Stages {
+pub(super) struct Stages {
     quiet: bool,
     bar: ProgressBar,
     stage: Mutex<String>,
 }
 
 impl Stages {
-    fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         // Hides itself when standard error is no terminal.
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(1) };
         let template = "{wide_bar:.cyan/dim} {pos}/{len}  {msg}";
@@ -123,6 +130,11 @@ impl Stages {
             ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"),
         );
         Stages { quiet, bar, stage: Mutex::default() }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 }
 

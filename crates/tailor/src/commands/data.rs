@@ -22,6 +22,7 @@ use crate::progress::{Download, say};
 pub enum Command {
     Info(InfoArgs),
     Preview(PreviewArgs),
+    Audit(super::audit::Args),
     Fetch(FetchArgs),
 }
 
@@ -78,6 +79,7 @@ pub struct FetchArgs {
 
 pub fn run(command: Command, context: Context) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Audit(args) => return super::audit::run(args, context),
         Command::Info(args) => info(&args),
         Command::Preview(args) => preview(&args, context),
         Command::Fetch(args) => fetch_source(&args, context),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use tailor_data::{Dataset, Judged, OpenOptions, Source, Views};
+use tailor_data::{Judged, OpenOptions, Source, Views};
 use tailor_eval::History;
 use tailor_train::run::files;
 use tailor_train::{Model, RunData, RunFolder};
@@ -66,7 +66,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     if !context.quiet {
         notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
-    check_fit(&model, &images)?;
+    super::check_fit(&model, &images)?;
     let results = Results::new(&model, &images, part, &name, history_beside(&args.model)?, &context)?;
     if let Some(folder) = &args.output {
         results.write(folder)?;
@@ -127,27 +127,6 @@ fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
         Part::Test | Part::Validation => ("validation", validation),
     };
     Ok(Judged { name, part, images, notes })
-}
-
-fn check_fit(model: &Model, images: &Dataset) -> anyhow::Result<()> {
-    let info = &model.info;
-    if images.shape() != info.shape {
-        return Err(Usage(format!(
-            "the model takes images of {}, but these are {}; choose data of its size",
-            info.shape,
-            images.shape()
-        ))
-        .into());
-    }
-    if images.classes() != info.class_names.len() {
-        return Err(Usage(format!(
-            "the model knows {} classes, but the data has {}",
-            info.class_names.len(),
-            images.classes()
-        ))
-        .into());
-    }
-    Ok(())
 }
 
 /// The epochs of the run that a model lies in, if it does.

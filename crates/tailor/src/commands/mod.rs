@@ -1,12 +1,16 @@
 //! One module a command: its arguments and what it does.
 
+pub mod audit;
 pub mod baseline;
 pub mod benchmark;
+pub mod calibrate;
 pub mod compare;
 pub mod data;
 pub mod evaluate;
 pub mod predict;
 pub mod recipes;
+pub mod robustness;
+pub mod strangers;
 pub mod study;
 pub mod summary;
 pub mod train;
@@ -16,7 +20,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::Context as _;
-use tailor_data::{Source, Views};
+use tailor_data::{Dataset, Source, Views};
 use tailor_train::pretrained::{self, Weights};
 use tailor_train::{BaselineRecipe, Classifier, Model, Override, Recipe, RunData, batch_size, recipe};
 
@@ -172,4 +176,32 @@ fn model(path: &Path, views: Views, context: &Context) -> anyhow::Result<Model> 
         return Err(Usage("--views is for networks; a baseline looks at each image once".into()).into());
     }
     Ok(Model { views, ..model })
+}
+
+/// The command that is running, to be shown on its page.
+fn command_line() -> String {
+    let arguments = std::env::args().skip(1);
+    std::iter::once("tailor".to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a model can be judged on these images.
+fn check_fit(model: &Model, images: &Dataset) -> anyhow::Result<()> {
+    let info = &model.info;
+    if images.shape() != info.shape {
+        return Err(Usage(format!(
+            "the model takes images of {}, but these are {}; choose data of its size",
+            info.shape,
+            images.shape()
+        ))
+        .into());
+    }
+    if images.classes() != info.class_names.len() {
+        return Err(Usage(format!(
+            "the model knows {} classes, but the data has {}",
+            info.class_names.len(),
+            images.classes()
+        ))
+        .into());
+    }
+    Ok(())
 }

@@ -11,8 +11,9 @@ use tailor_data::preparation::{is_prepared, prepare, take_as_is};
 use tailor_data::{
     Dataset, OpenOptions, PathKind, Photo, Preparation, Source, Views, kind_of, open_judged, photo,
 };
-use tailor_eval::Predictions;
+use tailor_eval::{Confidence, Predictions};
 use tailor_train::Model;
+use tailor_train::familiarity::Familiarity;
 use tailor_train::run::replace_file;
 use walkdir::WalkDir;
 
@@ -29,7 +30,11 @@ Examples:
 
 A model of Fashion-MNIST sees a photograph after the preparation that made that data set: borders of
 the corners' color are trimmed, then it is made smaller, sharpened, centered, negated and grey. That
-works for one garment on a plain light background, not for worn clothes or busy scenes.")]
+works for one garment on a plain light background, not for worn clothes or busy scenes.
+
+\"strange\" marks images that are further from the training images than 19 of 20 of their kind: perhaps not clothing
+at all. A model that `tailor calibrate` gave a threshold says \"not sure\" below it; one that it gave prediction sets
+names in braces the classes among which the true one is as often as promised.")]
 pub struct Args {
     /// A model file, or a run's folder
     model: PathBuf,
@@ -188,7 +193,7 @@ impl Predictor<'_> {
         let pixels: Vec<u8> = images.iter().flat_map(|(_, pixels)| pixels).copied().collect();
         let logits = self.model.logits(&pixels);
         // Predictions are of labeled images; these labels are not looked at.
-        let predictions = Predictions::from_logits(info.class_names.clone(), vec![0; images.len()], &logits)?;
+        let predictions = self.model.predictions(vec![0; images.len()], &logits)?;
         for (name, pixels) in images {
             self.done += 1;
             if let Some(folder) = self.show_input {
@@ -199,7 +204,8 @@ impl Predictor<'_> {
             }
         }
         let names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
-        self.printer.print(&names, &predictions)
+        let distances = self.model.distances(&pixels);
+        self.printer.print(&names, &predictions, distances.as_deref())
     }
 
     /// What the network sees of a photograph. One that has its shape and has no more color is taken as it is.
@@ -234,50 +240,110 @@ impl Predictor<'_> {
 struct Printer {
     top: usize,
     format: Format,
+    /// What is stored with the model.
+    confidence: Option<Confidence>,
+    /// The distance from which on an image is called strange.
+    most_familiar: Option<f64>,
+}
+
+/// What is said about an image.
+struct Answer<'a> {
+    image: &'a str,
+    /// The likeliest classes and their probabilities.
+    likeliest: Vec<(&'a str, f64)>,
+    /// Whether the likeliest counts as the answer, where the model has a threshold.
+    is_sure: Option<bool>,
+    /// The classes among which the true one is as often as promised, where the model has such sets.
+    set: Option<Vec<&'a str>>,
+    /// How far it is from the training images, and whether that is too far for an image of their kind, where the model can tell.
+    distance: Option<(f64, bool)>,
 }
 
 impl Printer {
     fn new(model: &Model, args: &Args) -> anyhow::Result<Self> {
-        let printer =
-            Printer { top: usize::from(args.top).min(model.info.class_names.len()), format: args.format };
+        let printer = Printer {
+            top: usize::from(args.top).min(model.info.class_names.len()),
+            format: args.format,
+            confidence: model.confidence,
+            most_familiar: model.familiarity.as_ref().map(Familiarity::threshold),
+        };
         if printer.format == Format::Csv {
-            let columns = (1..=printer.top).flat_map(|k| [format!("class_{k}"), format!("probability_{k}")]);
-            write_csv(std::iter::once(std::iter::once("image".to_string()).chain(columns).collect()))?;
+            printer.write_csv_heading()?;
         }
         Ok(printer)
     }
 
-    fn print(&self, names: &[&str], predictions: &Predictions) -> anyhow::Result<()> {
-        let rows = names.iter().enumerate().map(|(i, &name)| (name, self.likeliest(predictions, i)));
+    fn print(
+        &self,
+        names: &[&str],
+        predictions: &Predictions,
+        distances: Option<&[f64]>,
+    ) -> anyhow::Result<()> {
+        let distance = |i: usize| Some((distances?[i], distances?[i] > self.most_familiar?));
+        let answers: Vec<Answer> = names
+            .iter()
+            .enumerate()
+            .map(|(i, &name)| Answer { distance: distance(i), ..self.answer(name, predictions, i) })
+            .collect();
         match self.format {
-            Format::Table => write_table(rows, names, predictions.class_names()),
-            Format::Json => write_json_lines(rows),
-            Format::Csv => write_csv(rows.map(|(name, classes)| {
-                let columns = classes.into_iter().flat_map(|(class, p)| [class.to_string(), p.to_string()]);
-                std::iter::once(name.to_string()).chain(columns).collect()
+            Format::Table => write_table(&answers, predictions.class_names()),
+            Format::Json => write_json_lines(&answers),
+            Format::Csv => write_csv(answers.into_iter().map(|answer| {
+                let Answer { image, likeliest, is_sure, set, distance } = answer;
+                let classes = likeliest.into_iter().flat_map(|(class, p)| [class.to_string(), p.to_string()]);
+                let sure = is_sure.map(|is_sure| is_sure.to_string());
+                let set = set.map(|set| set.join(";"));
+                let strange = distance.map(|(_, is_strange)| is_strange.to_string());
+                let image = std::iter::once(image.to_string());
+                image.chain(classes).chain(sure).chain(set).chain(strange).collect()
             })),
         }
     }
 
-    fn likeliest<'a>(&self, predictions: &'a Predictions, i: usize) -> Vec<(&'a str, f64)> {
-        let named =
-            |(class, probability): (usize, f64)| (predictions.class_names()[class].as_str(), probability);
-        predictions.top(i, self.top).into_iter().map(named).collect()
+    fn write_csv_heading(&self) -> anyhow::Result<()> {
+        let classes = (1..=self.top).flat_map(|k| [format!("class_{k}"), format!("probability_{k}")]);
+        let confidence = self.confidence.as_ref();
+        let sure = confidence.and_then(|c| c.abstention).map(|_| "sure".to_string());
+        let set = confidence.and_then(|c| c.sets).map(|_| "set".to_string());
+        let strange = self.most_familiar.map(|_| "strange".to_string());
+        let image = std::iter::once("image".to_string());
+        write_csv(std::iter::once(image.chain(classes).chain(sure).chain(set).chain(strange).collect()))
+    }
+
+    fn answer<'a>(&self, image: &'a str, predictions: &'a Predictions, i: usize) -> Answer<'a> {
+        let name = |class: usize| predictions.class_names()[class].as_str();
+        let top = predictions.top(i, self.top);
+        let sets = self.confidence.and_then(|confidence| confidence.sets);
+        Answer {
+            image,
+            likeliest: top.into_iter().map(|(class, probability)| (name(class), probability)).collect(),
+            is_sure: self.confidence.and_then(|confidence| confidence.is_sure(predictions.row(i))),
+            set: sets.map(|sets| sets.of(predictions.row(i)).into_iter().map(name).collect()),
+            distance: None,
+        }
     }
 }
 
-fn write_table<'a>(
-    rows: impl Iterator<Item = (&'a str, Vec<(&'a str, f64)>)>,
-    names: &[&str],
-    class_names: &[String],
-) -> anyhow::Result<()> {
-    let names = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+fn write_table(answers: &[Answer], class_names: &[String]) -> anyhow::Result<()> {
+    let names = answers.iter().map(|answer| answer.image.chars().count()).max().unwrap_or(0);
     let classes = class_names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut out = std::io::stdout().lock();
-    for (name, likeliest) in rows {
-        write!(out, "{:names$}", printable(name))?;
+    for Answer { image, likeliest, is_sure, set, distance } in answers {
+        write!(out, "{:names$}", printable(image))?;
+        let doubt = match (distance, is_sure) {
+            (Some((_, true)), _) => Some("strange"),
+            (_, Some(false)) => Some("not sure"),
+            (None, None) => None,
+            _ => Some(""),
+        };
+        if let Some(doubt) = doubt {
+            write!(out, "   {doubt:8}")?;
+        }
         for (class, probability) in likeliest {
             write!(out, "   {class:classes$} {:>5.1} %", 100.0 * probability)?;
+        }
+        if let Some(set) = set {
+            write!(out, "   {{{}}}", set.join(", "))?;
         }
         writeln!(out)?;
     }
@@ -289,14 +355,21 @@ fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-fn write_json_lines<'a>(rows: impl Iterator<Item = (&'a str, Vec<(&'a str, f64)>)>) -> anyhow::Result<()> {
+fn write_json_lines(answers: &[Answer]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (name, likeliest) in rows {
+    for Answer { image, likeliest, is_sure, set, distance } in answers {
         let predictions: Vec<_> = likeliest
             .iter()
             .map(|(class, p)| serde_json::json!({ "class": class, "probability": p }))
             .collect();
-        writeln!(out, "{}", serde_json::json!({ "image": name, "predictions": predictions }))?;
+        let mut line = serde_json::json!({ "image": image, "predictions": predictions });
+        is_sure.iter().for_each(|is_sure| line["sure"] = (*is_sure).into());
+        set.iter().for_each(|set| line["set"] = set.clone().into());
+        if let Some((distance, is_strange)) = distance {
+            line["distance"] = (*distance).into();
+            line["strange"] = (*is_strange).into();
+        }
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }

@@ -175,7 +175,7 @@ fn train_all(
 }
 
 /// Trains one run to its end, or finds it there; none if somebody asked to stop. A run that diverges ends early.
-fn train(
+pub(super) fn train(
     recipe: &tailor_train::Recipe,
     data: &RunData,
     path: &Path,
@@ -275,7 +275,7 @@ fn csv(study: &Convergence, seeds: &[u64]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A bar for one run, and a line when it is done.
-struct RunLine {
+pub(super) struct RunLine {
     name: String,
     quiet: bool,
     bar: ProgressBar,
@@ -285,12 +285,12 @@ struct RunLine {
 }
 
 impl RunLine {
-    fn new(name: &str, epochs: usize, quiet: bool) -> Self {
+    pub(super) fn new(name: &str, epochs: usize, quiet: bool) -> Self {
         let bar = ProgressBar::hidden();
         RunLine { name: name.into(), quiet, bar, epochs, steps_per_epoch: 0, history: History::default() }
     }
 
-    fn finish(&self, number: usize, runs: usize, history: &History) {
+    pub(super) fn finish(&self, number: usize, runs: usize, history: &History) {
         self.bar.finish_and_clear();
         if self.quiet {
             return;

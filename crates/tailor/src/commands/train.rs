@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tailor_report::{Rate, rate_plot};
 use tailor_train::run::files;
-use tailor_train::{Model, Outcome, Recipe, RunData, RunFolder, Start, learning_rate};
+use tailor_train::{Outcome, Recipe, RunData, RunFolder, Start, confidence, learning_rate};
 
 use super::{RecipeArgs, Usage};
 use crate::progress::{Console, say};
@@ -104,7 +104,7 @@ fn train(
         Outcome::Finished(progress) => progress,
     };
 
-    let model = Model::load(folder.path(), &context.device)?;
+    let model = confidence::complete(folder.path(), data, &context.device)?;
     let (part, images) = match &data.test {
         Some(test) => ("test", test),
         None => ("validation", &data.validation),

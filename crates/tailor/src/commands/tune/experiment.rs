@@ -12,7 +12,7 @@ use tailor_train::checkpoint::{Partial, Progress};
 use tailor_train::data::augmentation;
 use tailor_train::recipe::{DataRecipe, Keep};
 use tailor_train::run::files;
-use tailor_train::{Error, Model, Observer, Override, Recipe, RunData, RunFolder, Start};
+use tailor_train::{Error, Observer, Override, Recipe, RunData, RunFolder, Start, confidence};
 use tailor_tune::space::Assignment;
 use tailor_tune::{Confirmed, Domain, Epoch, Objective, Outcome, Space, State, Trial, Verdict};
 
@@ -69,7 +69,7 @@ impl<'a> Experiment<'a> {
         let data = RunData::open(&recipe)?;
         let outcome = train_in(run.folder, &recipe, &data, &context, run.threads, &mut Patient)?;
         let tailor_train::Outcome::Finished(progress) = outcome else { return Ok(None) };
-        let model = Model::load(run.folder, &context.device)?;
+        let model = confidence::complete(run.folder, &data, &context.device)?;
         let (part, images) = match &data.test {
             Some(test) => ("test", test),
             None => ("validation", &data.validation),
