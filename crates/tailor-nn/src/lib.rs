@@ -8,6 +8,7 @@
 //!              init ──────┘  │  └──→ summary
 //!      (initial weights)     │
 //!                  images → logits → loss
+//!                  probe: activations, slopes and attention in between
 //! ```
 //!
 //! Models are written once, over Burn's tensors; the device that the tensors live on decides what computes them.
@@ -25,6 +26,7 @@ mod pickle;
 mod predictor;
 mod prefix;
 mod pretrained;
+mod probe;
 mod shape;
 pub mod shorthand;
 mod state_dict;
@@ -41,6 +43,7 @@ pub use network::Network;
 pub use ops::{on_kernels, optimizer::Trainable, with_burn_operations};
 pub use predictor::Predictor;
 pub use prefix::Prefix;
+pub use probe::{Probe, Slopes};
 pub use shape::Shape;
 pub use state_dict::from_state_dict;
 pub use summary::{Summary, SummaryRow};

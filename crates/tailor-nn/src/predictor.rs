@@ -211,14 +211,8 @@ impl Step {
                 y
             }
             Step::Layer { layer, input } => {
-                let y = match layer
-                    .forward(Activations::of(x, images, *input, &Device::flex()), Pass::Inference)
-                {
-                    Activations::Image(y) => host_values(y),
-                    Activations::Tokens(y) => host_values(y),
-                    Activations::Features(y) => host_values(y),
-                };
-                AlignedBuffer::from_slice(&y)
+                let input = Activations::of(x, images, *input, &Device::flex());
+                AlignedBuffer::from_slice(&layer.forward(input, Pass::Inference).into_values())
             }
         }
     }

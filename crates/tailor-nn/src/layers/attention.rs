@@ -32,22 +32,35 @@ impl Attention {
     /// `[N, T, D]` to `[N, T, D]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [images, tokens, width] = x.dims();
-        let qkv = self.qkv.forward(x.reshape([images * tokens, width])).reshape([images, tokens, 3 * width]);
+        let qkv = self.project(x);
         let y = match on_kernels(&qkv.device()) {
             true => attention(qkv, self.heads),
-            false => self.attend_on_burn(qkv),
+            false => {
+                let [q, k, v] = self.split(qkv);
+                attend(q, k).matmul(v).swap_dims(1, 2).reshape([images, tokens, width])
+            }
         };
         self.out.forward(y.reshape([images * tokens, width])).reshape([images, tokens, width])
     }
 
-    fn attend_on_burn(&self, qkv: Tensor<3>) -> Tensor<3> {
+    /// How much each token takes of each other one: `[N, T, D]` to `[N, heads, T, T]`, rows being the takers; they sum to 1.
+    pub fn maps(&self, x: Tensor<3>) -> Tensor<4> {
+        let [q, k, _] = self.split(self.project(x));
+        attend(q, k)
+    }
+
+    /// `[N, T, D]` to queries, keys and values side by side, `[N, T, 3·D]`.
+    fn project(&self, x: Tensor<3>) -> Tensor<3> {
+        let [images, tokens, width] = x.dims();
+        self.qkv.forward(x.reshape([images * tokens, width])).reshape([images, tokens, 3 * width])
+    }
+
+    /// `[N, T, 3·heads·d]` to queries, keys and values, each `[N, heads, T, d]`.
+    fn split(&self, qkv: Tensor<3>) -> [Tensor<4>; 3] {
         let [images, tokens, step] = qkv.dims();
         let (heads, size) = (self.heads, step / 3 / self.heads);
-        // [N, T, 3·heads, d] to three of [N, heads, T, d]
         let qkv = qkv.reshape([images, tokens, 3 * heads, size]).swap_dims(1, 2);
-        let [q, k, v] = [0, 1, 2].map(|part| qkv.clone().narrow(1, part * heads, heads));
-        let scores = q.matmul(k.swap_dims(2, 3)).div_scalar((size as f64).sqrt());
-        softmax(scores, 3).matmul(v).swap_dims(1, 2).reshape([images, tokens, heads * size])
+        [0, 1, 2].map(|part| qkv.clone().narrow(1, part * heads, heads))
     }
 
     pub(super) fn export(&self) -> Vec<NamedTensor> {
@@ -62,4 +75,10 @@ impl Attention {
         self.qkv.import_named(source, ["in_proj_weight", "in_proj_bias"])?;
         source.within("out_proj", |source| self.out.import(source))
     }
+}
+
+/// `softmax(q · kᵀ / √d)`: `[N, heads, T, d]` twice to `[N, heads, T, T]`.
+fn attend(q: Tensor<4>, k: Tensor<4>) -> Tensor<4> {
+    let [_, _, _, size] = q.dims();
+    softmax(q.matmul(k.swap_dims(2, 3)).div_scalar((size as f64).sqrt()), 3)
 }

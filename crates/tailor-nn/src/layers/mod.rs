@@ -32,7 +32,7 @@ pub use squeeze_excite::SqueezeExcite;
 pub use tokens::{ClassToken, Tokens};
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
 use tailor_kernels::pool::PoolKind;
 
 use crate::architecture::{Activation, LayerKind, LayerSpec, PlannedLayer, Precision};
@@ -98,6 +98,24 @@ impl Activations {
             Activations::Image(x) => Activations::Image(x.require_grad()),
             Activations::Tokens(x) => Activations::Tokens(x.require_grad()),
             Activations::Features(x) => Activations::Features(x.require_grad()),
+        }
+    }
+
+    /// On the host, in row-major order.
+    pub(crate) fn into_values(self) -> Vec<f32> {
+        match self {
+            Activations::Image(x) => host_values(x),
+            Activations::Tokens(x) => host_values(x),
+            Activations::Features(x) => host_values(x),
+        }
+    }
+
+    /// Their gradient on the host, where something depends on them.
+    pub(crate) fn gradient(&self, gradients: &Gradients) -> Option<Vec<f32>> {
+        match self {
+            Activations::Image(x) => x.grad(gradients).map(host_values),
+            Activations::Tokens(x) => x.grad(gradients).map(host_values),
+            Activations::Features(x) => x.grad(gradients).map(host_values),
         }
     }
 
