@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         history: &history,
         kept_epoch: Some(9),
         pictures: &pictures,
+        heats: None,
         layers: layers(),
         settings: "[model]\nname = \"cnn-bn-32-64-128\"\ndropout = 0.25\n\n[train]\nepochs = 20\nlr = 1e-3\noptimizer = \"adam\"\nbatch_size = 128\n",
         facts: [("Seed", "42"), ("Training", "20 epochs in 1 min 52 s, 9,800 images/s"), ("Threads", "2")]

@@ -35,6 +35,18 @@ pub enum Error {
         predicted: String,
     },
 
+    /// A map without a place for each image, or with labels that have no name.
+    #[error(
+        "a map of {mapped} cannot be drawn from {placed} places; give a place in each projection for each image, and a \
+         name for each label"
+    )]
+    Unmapped {
+        /// Images and classes, in words.
+        mapped: String,
+        /// Places of each projection.
+        placed: String,
+    },
+
     /// A grid that would show nothing.
     #[error("a picture grid needs at least one picture and one column; give both")]
     EmptyGrid,

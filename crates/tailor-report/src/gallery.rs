@@ -41,6 +41,16 @@ pub(crate) fn least_certain(predictions: &Predictions, n: usize) -> Vec<usize> {
     images
 }
 
+/// Of each class with correct predictions the one that the model was surest of, `n` classes at most.
+pub(crate) fn good_examples(predictions: &Predictions, n: usize) -> Vec<usize> {
+    let of_class = |class: usize| {
+        let right = (0..predictions.len())
+            .filter(move |&i| predictions.label(i) == class && predictions.is_correct(i));
+        surest(right, predictions, 1)
+    };
+    (0..predictions.classes()).flat_map(of_class).take(n).collect()
+}
+
 fn surest(images: impl Iterator<Item = usize>, predictions: &Predictions, n: usize) -> Vec<usize> {
     let mut images: Vec<_> = images.collect();
     images.sort_by(|&a, &b| predictions.confidence(b).total_cmp(&predictions.confidence(a)));
@@ -77,6 +87,7 @@ mod tests {
         assert_eq!(least_certain(&predictions, 2), [3, 1]);
         let pair = ConfusedPair { label: 0, predicted: 1, count: 3 };
         assert_eq!(confused(&predictions, pair, 9), [2, 4, 1]);
+        assert_eq!(good_examples(&predictions, 9), [0]);
         let other = ConfusedPair { label: 1, predicted: 0, count: 0 };
         assert!(confused(&predictions, other, 9).is_empty());
     }

@@ -28,6 +28,9 @@
 //!
 //!   Convergence ─────► convergence: words and curves of repeated runs, side by side ─► page
 //!
+//!   ExplanationReport ► explanation ─► page, and a PNG for each image      (heat over images)
+//!   EmbeddingReport ──► embedding ───► page with a map to look around in   (images in the plane)
+//!
 //!   palette: every color, light and dark, by role      number: counts and percent as people read them
 //! ```
 
@@ -36,7 +39,9 @@ mod comparison;
 mod convergence;
 mod coverage_plot;
 mod curves;
+mod embedding;
 mod error;
+mod explanation;
 mod gallery;
 mod grid;
 mod heat_map;
@@ -59,13 +64,15 @@ mod svg;
 
 pub use comparison::{ComparisonReport, comparison_html};
 pub use convergence::{Comparison, Convergence, Question, Variant, convergence_html, convergence_words};
+pub use embedding::{EmbeddingReport, MappedImage, Projection, embedding_html};
 pub use error::{Error, Result};
+pub use explanation::{Explanation, ExplanationReport, PictureRow, explanation_png, explanations_html};
 pub use grid::{Captioned, Grid, labeled_grid};
 pub use number::percent;
 pub use picture::{Picture, Pictures};
 pub use plots::plots;
 pub use rate_plot::{Rate, rate_plot};
-pub use report::{LayerRow, RunReport, html};
+pub use report::{Heats, LayerRow, RunReport, html};
 pub use sheet::{Sheet, SheetCard, SheetGroup, SheetSection, SheetTable, StrengthCurves, sheet_html};
 pub use study::{
     Confirmation, ConfirmedScores, Fate, GainOverStart, ParameterScale, StudyParameter, StudyReport,

@@ -4,9 +4,10 @@ use askama::Template;
 use tailor_eval::{AccuracyCoverage, ConfusedPair, Evaluation, Predictions};
 
 use crate::number::{count, percent};
-use crate::report::{LayerRow, RunReport};
+use crate::report::{Heats, LayerRow, RunReport};
 use crate::{
-    Error, Pictures, Result, coverage_plot, curves, gallery, heat_map, palette, reliability, remarks, svg,
+    Error, Picture, Pictures, Result, coverage_plot, curves, gallery, heat_map, palette, reliability,
+    remarks, svg,
 };
 
 /// Kinds of mistake with pictures, and pictures of each.
@@ -18,6 +19,8 @@ const NARROW: usize = 12;
 const SAMPLE: usize = 40;
 /// Pictures of the worst mistakes and of the least certain predictions.
 const RANKED: usize = 20;
+/// Examples with what spoke for them.
+const EXAMPLES: usize = 20;
 /// Which pictures are drawn at random: always the same, so that the same run gives the same page.
 const SAMPLE_SEED: u64 = 1;
 
@@ -35,6 +38,7 @@ pub(crate) struct Page<'a> {
     classes: Classes,
     pairs: Option<Pairs>,
     sample: Gallery,
+    evidence: Option<Gallery>,
     mistakes: Option<Gallery>,
     doubts: Gallery,
     calibration: CalibrationPlots,
@@ -137,6 +141,8 @@ struct Gallery {
 /// A picture, what the model said and what is true.
 struct Card {
     data_uri: String,
+    /// The same with heat over it.
+    overlay_uri: Option<String>,
     is_pixelated: bool,
     is_correct: bool,
     predicted: String,
@@ -186,7 +192,8 @@ impl<'a> Page<'a> {
                 cards: cards.of(&sample)?,
                 remark: remarks::sample(report.predictions, &sample),
             },
-            mistakes: mistakes(&cards)?,
+            evidence: evidence(&cards, report.heats)?,
+            mistakes: mistakes(&cards, report.heats)?,
             doubts: Gallery {
                 cards: cards.of(&doubts)?,
                 remark: remarks::least_certain(report.predictions, &doubts),
@@ -334,13 +341,27 @@ fn pairs(evaluation: &Evaluation, cards: &Cards<'_>) -> Result<Option<Pairs>> {
     Ok(Some(Pairs { pairs, remark: remarks::pairs(evaluation, &shown) }))
 }
 
+/// An example of each class that was named correctly, with what spoke for it; none if that is not known.
+fn evidence(cards: &Cards<'_>, heats: Option<&dyn Heats>) -> Result<Option<Gallery>> {
+    let shown = gallery::good_examples(cards.predictions, EXAMPLES);
+    let Some(heats) = heats.filter(|_| !shown.is_empty()) else { return Ok(None) };
+    Ok(Some(Gallery { cards: cards.heated(&shown, heats)?, remark: remarks::evidence(heats.meaning()) }))
+}
+
 /// The worst mistakes; none if no mistake was made.
-fn mistakes(cards: &Cards<'_>) -> Result<Option<Gallery>> {
+fn mistakes(cards: &Cards<'_>, heats: Option<&dyn Heats>) -> Result<Option<Gallery>> {
     let shown = gallery::worst_mistakes(cards.predictions, RANKED);
     if shown.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Gallery { cards: cards.of(&shown)?, remark: remarks::worst_mistakes(cards.predictions) }))
+    let remark = remarks::worst_mistakes(cards.predictions);
+    Ok(Some(match heats {
+        Some(heats) => {
+            let remark = format!("{remark} Beneath each image is what spoke for the wrong class.");
+            Gallery { cards: cards.heated(&shown, heats)?, remark }
+        }
+        None => Gallery { cards: cards.of(&shown)?, remark },
+    }))
 }
 
 fn model(layers: &[LayerRow]) -> Model {
@@ -368,11 +389,20 @@ impl Cards<'_> {
         images.iter().map(|&i| self.card(i)).collect()
     }
 
+    /// A card for each of `images`, with heat over the picture as well.
+    fn heated(&self, images: &[usize], heats: &dyn Heats) -> Result<Vec<Card>> {
+        let heated = |(&i, overlay): (&usize, Picture)| {
+            Ok(Card { overlay_uri: Some(overlay.data_uri()?), ..self.card(i)? })
+        };
+        images.iter().zip(heats.overlays(images)).map(heated).collect()
+    }
+
     fn card(&self, i: usize) -> Result<Card> {
         let picture = self.pictures.picture(i);
         let name = |class: usize| self.predictions.class_names()[class].clone();
         Ok(Card {
             data_uri: picture.data_uri()?,
+            overlay_uri: None,
             is_pixelated: picture.is_pixelated(),
             is_correct: self.predictions.is_correct(i),
             predicted: name(self.predictions.predicted(i)),

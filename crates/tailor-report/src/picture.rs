@@ -14,6 +14,8 @@ use crate::{Error, Result};
 const PIXELATED: usize = 64;
 /// The longest edge of the preview that stands for a larger picture.
 const PREVIEW: u32 = 112;
+/// The longest edge where a picture is looked at by itself.
+const LARGE: u32 = 336;
 /// JPEG quality of a preview.
 const PREVIEW_QUALITY: u8 = 82;
 
@@ -69,19 +71,37 @@ impl Picture {
         self.width().max(self.height()) <= PIXELATED
     }
 
+    /// Whether it is RGB.
+    pub(crate) fn has_color(&self) -> bool {
+        self.0.color().has_color()
+    }
+
+    /// The picture, made smaller if it does not fit into a square of this side.
+    pub(crate) fn fitted(&self, side: u32) -> DynamicImage {
+        match self.0.width().max(self.0.height()) > side {
+            true => self.0.resize(side, side, FilterType::Triangle),
+            false => self.0.clone(),
+        }
+    }
+
     /// The picture as a data URI: a small one as it is (PNG), a larger one as a preview (JPEG) that keeps pages small.
     pub(crate) fn data_uri(&self) -> Result<String> {
+        self.data_uri_up_to(PREVIEW)
+    }
+
+    /// The same, for a picture that is looked at by itself.
+    pub(crate) fn large_data_uri(&self) -> Result<String> {
+        self.data_uri_up_to(LARGE)
+    }
+
+    fn data_uri_up_to(&self, longest: u32) -> Result<String> {
         let mut bytes = Vec::new();
         let kind = if self.is_pixelated() {
             self.0.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)?;
             "png"
         } else {
-            let preview = if self.0.width().max(self.0.height()) > PREVIEW {
-                &self.0.resize(PREVIEW, PREVIEW, FilterType::Triangle)
-            } else {
-                &self.0
-            };
-            JpegEncoder::new_with_quality(&mut bytes, PREVIEW_QUALITY).encode_image(preview)?;
+            let preview = self.fitted(longest);
+            JpegEncoder::new_with_quality(&mut bytes, PREVIEW_QUALITY).encode_image(&preview)?;
             "jpeg"
         };
         Ok(format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(bytes)))

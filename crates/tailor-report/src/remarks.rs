@@ -134,6 +134,12 @@ pub(crate) fn sample(predictions: &Predictions, shown: &[usize]) -> String {
     format!("{} drawn at random; {} right.", counted(shown.len(), "image"), are(right, shown.len()))
 }
 
+pub(crate) fn evidence(meaning: &str) -> String {
+    format!(
+        "Of each class, the image that the model was surest of, and beneath it what spoke for the class. {meaning}"
+    )
+}
+
 pub(crate) fn worst_mistakes(predictions: &Predictions) -> String {
     let mistakes = || (0..predictions.len()).filter(|&i| !predictions.is_correct(i));
     let sure = mistakes().filter(|&i| predictions.confidence(i) > WITHOUT_DOUBT).count();

@@ -3,7 +3,7 @@
 use tailor_eval::{Evaluation, History, Predictions};
 
 use crate::page::Page;
-use crate::{Pictures, Result};
+use crate::{Picture, Pictures, Result};
 
 /// Everything that a run's page shows.
 pub struct RunReport<'a> {
@@ -25,6 +25,8 @@ pub struct RunReport<'a> {
     pub kept_epoch: Option<usize>,
     /// Their pictures, in the order of `predictions`.
     pub pictures: &'a dyn Pictures,
+    /// Where the model looks; without it, pictures stand alone.
+    pub heats: Option<&'a dyn Heats>,
     /// The model, layer by layer; may be empty.
     pub layers: Vec<LayerRow>,
     /// The recipe, as TOML; may be empty.
@@ -33,6 +35,15 @@ pub struct RunReport<'a> {
     pub facts: Vec<(String, String)>,
     /// The commands that lead to the same figures, a line each; may be empty.
     pub reproduce: &'a str,
+}
+
+/// Where a model looks in the images of a report.
+pub trait Heats {
+    /// What the heat means, in a sentence or two.
+    fn meaning(&self) -> &str;
+
+    /// These images, each with heat over it for the class that the model names.
+    fn overlays(&self, images: &[usize]) -> Vec<Picture>;
 }
 
 /// A layer of the model.

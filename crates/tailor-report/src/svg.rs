@@ -154,11 +154,20 @@ impl Drawing {
     /// # Errors
     /// The picture cannot be encoded.
     pub fn picture(&mut self, frame: Frame, picture: &Picture) -> Result<()> {
+        self.image(frame, picture, &picture.data_uri()?);
+        Ok(())
+    }
+
+    /// As [`Drawing::picture`], with more of a large picture's pixels.
+    pub fn large_picture(&mut self, frame: Frame, picture: &Picture) -> Result<()> {
+        self.image(frame, picture, &picture.large_data_uri()?);
+        Ok(())
+    }
+
+    fn image(&mut self, frame: Frame, picture: &Picture, uri: &str) {
         let rendering = if picture.is_pixelated() { "optimizeSpeed" } else { "optimizeQuality" };
-        let uri = picture.data_uri()?;
         let frame = attributes(frame);
         self.add(format_args!(r#"<image {frame} image-rendering="{rendering}" href="{uri}"/>"#));
-        Ok(())
     }
 
     /// Another drawing, its top left corner at `at`.

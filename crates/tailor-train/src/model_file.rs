@@ -63,6 +63,8 @@ pub enum Classifier {
 pub struct Model {
     /// What it predicts with.
     pub classifier: Classifier,
+    /// The network itself, to look into; none of a baseline.
+    pub network: Option<Network>,
     /// What it consists of.
     pub summary: Summary,
     /// What the file says beside them.
@@ -185,13 +187,19 @@ impl Model {
             .iter()
             .try_for_each(Confidence::check)
             .map_err(|error| unreadable(keys::CONFIDENCE, error))?;
-        let (classifier, summary) = match &info.recipe {
-            AnyRecipe::Network(recipe) => info.network(recipe, &bytes, device),
-            AnyRecipe::Baseline(recipe) => info.baseline(recipe, &bytes),
-        }
-        .map_err(refuse)?;
+        let (classifier, network, summary) = match &info.recipe {
+            AnyRecipe::Network(recipe) => {
+                let network = info.network(recipe, &bytes, device).map_err(refuse)?;
+                let summary = network.summary();
+                (Classifier::Network(network.predictor()), Some(network), summary)
+            }
+            AnyRecipe::Baseline(recipe) => {
+                let (classifier, summary) = info.baseline(recipe, &bytes).map_err(refuse)?;
+                (classifier, None, summary)
+            }
+        };
         let mut model =
-            Model { classifier, summary, info, confidence, familiarity: None, views: Views::None };
+            Model { classifier, network, summary, info, confidence, familiarity: None, views: Views::None };
         if let Some(text) = metadata.get(keys::FAMILIARITY) {
             let features = model.features(&vec![0; model.info.shape.len()]).len();
             let familiarity = Familiarity::from_json(text, features);
@@ -243,12 +251,7 @@ impl ModelInfo {
     }
 
     /// The network of a recipe with the weights of a file.
-    fn network(
-        &self,
-        recipe: &Recipe,
-        file: &[u8],
-        device: &Device,
-    ) -> std::result::Result<(Classifier, Summary), String> {
+    fn network(&self, recipe: &Recipe, file: &[u8], device: &Device) -> std::result::Result<Network, String> {
         let (tensors, _) = from_safetensors(file).map_err(|error| error.to_string())?;
         let (architecture, shape, classes) =
             (recipe.architecture(), self.network_shape(), self.class_names.len());
@@ -262,7 +265,7 @@ impl ModelInfo {
         let network = Network::new(&architecture, shape, classes, 0, device);
         let mut network = network.map_err(|error| error.to_string())?;
         network.import(tensors).map_err(|error| error.to_string())?;
-        Ok((Classifier::Network(network.predictor()), network.summary()))
+        Ok(network)
     }
 
     /// The baseline of a recipe with the tensors of a file.

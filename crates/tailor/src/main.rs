@@ -1,18 +1,22 @@
 //! `tailor`: train, judge and use classifiers of clothing images.
 //!
 //! ```text
-//! main ──→ commands::{train, baseline, tune, evaluate, compare, calibrate, robustness, strangers, predict, data, recipes, summary, study, benchmark}
+//! main ──→ commands::{train, baseline, tune, evaluate, compare, calibrate, robustness, strangers, predict, explain, embed, data, recipes, summary, study, benchmark}
 //!                │         each: its arguments, then what it does with the libraries
 //!                ├── progress   (bars on a terminal, lines elsewhere)
 //!                ├── finished   (runs read back from their folders)
+//!                ├── inputs     (images that are named, as a model sees them)
+//!                ├── looking    (what explains a model)
 //!                ├── results    (what is written after an evaluation)
 //!                └── interrupt  (Ctrl-C)
 //! ```
 
 mod commands;
 mod finished;
+mod inputs;
 mod interrupt;
 mod layer_timings;
+mod looking;
 mod progress;
 mod results;
 
@@ -48,6 +52,7 @@ Examples:
   tailor evaluate runs/starter-001
   tailor compare runs/starter-001 runs/cnn-32-64-001
   tailor predict runs/starter-001 shoe.jpg photos/
+  tailor explain runs/starter-001 shoe.jpg  which places of the image decided
   tailor data preview --output preview.png";
 
 #[derive(Subcommand)]
@@ -61,6 +66,8 @@ enum Command {
     Robustness(commands::robustness::Args),
     Strangers(commands::strangers::Args),
     Predict(commands::predict::Args),
+    Explain(commands::explain::Args),
+    Embed(commands::embed::Args),
     #[command(subcommand)]
     Data(commands::data::Command),
     Recipes(commands::recipes::Args),
@@ -113,6 +120,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Robustness(args) => commands::robustness::run(args, context),
         Command::Strangers(args) => commands::strangers::run(args, context),
         Command::Predict(args) => commands::predict::run(args, context),
+        Command::Explain(args) => commands::explain::run(args, context),
+        Command::Embed(args) => commands::embed::run(args, context),
         Command::Data(command) => commands::data::run(command, context),
         Command::Recipes(args) => commands::recipes::run(args),
         Command::Summary(args) => commands::summary::run(args, context),
@@ -153,6 +162,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         )
     };
     error.is::<commands::Usage>()
+        || error.is::<tailor_explain::Error>()
         || error.downcast_ref().is_some_and(is_asked)
         || matches!(error.downcast_ref(), Some(Architecture { .. }))
         || matches!(error.downcast_ref(), Some(Settings(_) | Unsuitable(_)))

@@ -11,6 +11,7 @@ use tailor_train::run::{files, replace_file};
 use tailor_train::{AnyRecipe, Model};
 
 use crate::Context;
+use crate::looking::{DatasetHeats, Opened};
 
 /// A model's judgment on one part of a data set.
 pub struct Results<'a> {
@@ -119,6 +120,12 @@ impl<'a> Results<'a> {
             })
             .collect();
         let settings = info.recipe.to_toml();
+        let opened = Opened::new(self.model);
+        let heats = DatasetHeats {
+            explainer: opened.explainer(None, None)?,
+            images: self.images,
+            predictions: &self.predictions,
+        };
         let report = RunReport {
             title: info.recipe.name(),
             description: info.recipe.description(),
@@ -129,6 +136,7 @@ impl<'a> Results<'a> {
             history: self.epochs(),
             kept_epoch: self.kept_epoch(),
             pictures: &DatasetPictures(self.images),
+            heats: Some(&heats),
             layers,
             settings: &settings,
             facts: self.facts(),

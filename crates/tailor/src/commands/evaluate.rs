@@ -49,7 +49,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Part {
+pub enum Part {
     /// Held out until the end
     Test,
     /// On which the best epoch was chosen
@@ -62,7 +62,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let model = super::model(&args.model, args.views, &context)?;
     // Locked, where it is the run that the model lies in.
     let _run = args.output.as_deref().map(|output| prepare_output(output, &args.model)).transpose()?;
-    let Judged { name, part, images, notes } = open(&model, &args)?;
+    let Judged { name, part, images, notes } = open(&model, args.data.as_deref(), args.part)?;
     if !context.quiet {
         notes.iter().for_each(|note| say(format_args!("note: {note}")));
     }
@@ -96,12 +96,12 @@ fn prepare_output(output: &Path, model: &Path) -> anyhow::Result<Option<RunFolde
 }
 
 /// The part of the data to judge by.
-fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
+pub fn open(model: &Model, data: Option<&str>, wanted: Part) -> anyhow::Result<Judged> {
     let mut recipe = model.info.recipe.data().clone();
-    if let Some(source) = &args.data {
-        recipe.source.clone_from(source);
+    if let Some(source) = data {
+        recipe.source = source.into();
     }
-    if args.part == Part::Test {
+    if wanted == Part::Test {
         let shape = model.info.shape;
         let options = OpenOptions {
             size: Some((shape.height, shape.width)),
@@ -111,14 +111,14 @@ fn open(model: &Model, args: &Args) -> anyhow::Result<Judged> {
         };
         // The training part is not read where there is a test part.
         let judged = tailor_data::open_judged(&Source::parse(&recipe.source), &options)?;
-        if judged.part == "test" || args.data.is_some() {
+        if judged.part == "test" || data.is_some() {
             return Ok(judged);
         }
     }
     // Split by the recipe's seed: exactly the parts that it was trained with. Data without a test part is judged, as
     // after training, by what was held out.
     let RunData { name, train, validation, notes, .. } = RunData::split(&recipe, model.info.recipe.seed())?;
-    let (part, images) = match args.part {
+    let (part, images) = match wanted {
         // They may be stored larger than the network takes them.
         Part::Train if train.shape() != model.info.shape => {
             ("training", train.resized(model.info.shape.height, model.info.shape.width)?)

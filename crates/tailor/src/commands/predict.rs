@@ -6,19 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use rayon::prelude::*;
-use tailor_data::preparation::{is_prepared, prepare, take_as_is};
-use tailor_data::{
-    Dataset, OpenOptions, PathKind, Photo, Preparation, Source, Views, kind_of, open_judged, photo,
-};
+use tailor_data::{Views, photo};
 use tailor_eval::{Confidence, Predictions};
 use tailor_train::Model;
 use tailor_train::familiarity::Familiarity;
 use tailor_train::run::replace_file;
-use walkdir::WalkDir;
 
 use crate::Context;
-use crate::progress::say;
+use crate::inputs::{Input, Inputs, PrepareArg};
 
 /// Name the garment on photographs
 #[derive(clap::Args)]
@@ -72,129 +67,41 @@ enum Format {
     Csv,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PrepareArg {
-    /// Trim, shrink, sharpen, center, negate and turn grey, as Fashion-MNIST was made
-    FashionMnist,
-    /// Only resize
-    Resize,
-}
-
-/// Images that are in memory at the same time.
-const CHUNK: usize = 256;
-
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let model = super::model(&args.model, args.views, &context)?;
     if let Some(folder) = &args.show_input {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let preparation = match args.prepare {
-        None => model.info.preparation,
-        Some(PrepareArg::FashionMnist) => Preparation::FashionMnist,
-        Some(PrepareArg::Resize) => Preparation::Resize,
-    };
     let mut predictor = Predictor {
         printer: Printer::new(&model, &args)?,
         model: &model,
-        preparation,
         show_input: args.show_input.as_deref(),
-        failed: 0,
         done: 0,
     };
+    let mut inputs = Inputs::new(&model.info, args.prepare);
     for input in &args.inputs {
-        predictor.predict(input)?;
+        inputs.read(input, &mut |images| predictor.predict(images))?;
     }
-    match predictor.failed {
-        0 => Ok(ExitCode::SUCCESS),
-        failed => {
-            say(format_args!(
-                "error: {failed} of {} inputs could not be classified",
-                failed + predictor.done
-            ));
-            Ok(ExitCode::FAILURE)
-        }
-    }
+    Ok(inputs.conclude("classified"))
 }
 
 struct Predictor<'a> {
     model: &'a Model,
-    preparation: Preparation,
     show_input: Option<&'a Path>,
     printer: Printer,
-    failed: usize,
     done: usize,
 }
 
 impl Predictor<'_> {
-    fn predict(&mut self, input: &Path) -> anyhow::Result<()> {
-        match kind_of(input) {
-            Ok(PathKind::Image) => self.predict_files(&[input.to_path_buf()]),
-            Ok(PathKind::ImageFolder | PathKind::ClassFolders) => self.predict_folder(input),
-            Ok(PathKind::Dataset) => match self.open_dataset(input) {
-                Ok(dataset) => self.predict_dataset(&dataset),
-                Err(error) => self.fail(&error),
-            },
-            Err(tailor_data::Error::UnknownFormat { .. }) if input.is_dir() => {
-                self.fail(&anyhow::anyhow!("{} holds no image and no data set", input.display()))
-            }
-            Err(error) => self.fail(&error.into()),
-        }
-    }
-
-    /// Every image below a folder, in the order of names.
-    fn predict_folder(&mut self, folder: &Path) -> anyhow::Result<()> {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-            match entry {
-                Ok(entry) if matches!(kind_of(entry.path()), Ok(PathKind::Image)) => {
-                    chunk.push(entry.into_path());
-                }
-                Ok(_) => {}
-                Err(error) => self.fail(&error.into())?,
-            }
-            if chunk.len() == CHUNK {
-                self.predict_files(&chunk)?;
-                chunk.clear();
-            }
-        }
-        self.predict_files(&chunk)
-    }
-
-    fn predict_files(&mut self, files: &[PathBuf]) -> anyhow::Result<()> {
-        let decoded: Vec<_> =
-            files.par_iter().map(|path| photo::decode(path).map(|photo| self.pixels(&photo))).collect();
-        let mut images = Vec::with_capacity(files.len());
-        for (path, pixels) in files.iter().zip(decoded) {
-            match pixels {
-                Ok(pixels) => images.push((path.display().to_string(), pixels)),
-                Err(error) => self.fail(&error.into())?,
-            }
-        }
-        self.predict_images(&images)
-    }
-
-    fn predict_dataset(&mut self, dataset: &Dataset) -> anyhow::Result<()> {
-        for start in (0..dataset.len()).step_by(CHUNK) {
-            let images: Vec<_> = (start..dataset.len().min(start + CHUNK))
-                .map(|i| (dataset.origin(i), dataset.image(i).to_vec()))
-                .collect();
-            self.predict_images(&images)?;
-        }
-        Ok(())
-    }
-
-    /// Classifies images of the network's shape and prints what it says.
-    fn predict_images(&mut self, images: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
-        if images.is_empty() {
-            return Ok(());
-        }
+    /// Classifies images and prints what the model says.
+    fn predict(&mut self, images: &[Input]) -> anyhow::Result<()> {
         let info = &self.model.info;
-        let pixels: Vec<u8> = images.iter().flat_map(|(_, pixels)| pixels).copied().collect();
+        let pixels: Vec<u8> = images.iter().flat_map(|image| &image.pixels).copied().collect();
         let logits = self.model.logits(&pixels);
         // Predictions are of labeled images; these labels are not looked at.
         let predictions = self.model.predictions(vec![0; images.len()], &logits)?;
-        for (name, pixels) in images {
+        for Input { name, pixels, .. } in images {
             self.done += 1;
             if let Some(folder) = self.show_input {
                 let stem = Path::new(name).file_stem().map_or("image".into(), |stem| stem.to_string_lossy());
@@ -203,36 +110,9 @@ impl Predictor<'_> {
                 replace_file(&file, &photo::png(pixels, info.shape)?)?;
             }
         }
-        let names: Vec<&str> = images.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = images.iter().map(|image| image.name.as_str()).collect();
         let distances = self.model.distances(&pixels);
         self.printer.print(&names, &predictions, distances.as_deref())
-    }
-
-    /// What the network sees of a photograph. One that has its shape and has no more color is taken as it is.
-    fn pixels(&self, photo: &Photo) -> Vec<u8> {
-        let shape = self.model.info.shape;
-        match is_prepared(photo, shape) {
-            true => take_as_is(photo, shape.channels),
-            false => prepare(photo, shape, self.preparation),
-        }
-    }
-
-    fn open_dataset(&self, path: &Path) -> anyhow::Result<Dataset> {
-        let dataset = open_judged(&Source::Path(path.into()), &OpenOptions::default())?.images;
-        let needed = self.model.info.shape;
-        anyhow::ensure!(
-            dataset.shape() == needed,
-            "{} holds images of {}, but the model takes {needed}",
-            path.display(),
-            dataset.shape()
-        );
-        Ok(dataset)
-    }
-
-    fn fail(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
-        say(format_args!("error: {error:#}"));
-        self.failed += 1;
-        Ok(())
     }
 }
 
@@ -351,7 +231,7 @@ fn write_table(answers: &[Answer], class_names: &[String]) -> anyhow::Result<()>
 }
 
 /// A file's name may hold what would move a terminal's cursor.
-fn printable(name: &str) -> String {
+pub fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
