@@ -2,7 +2,7 @@
 # Trains one epoch on the processor and on a GPU through Vulkan, Metal or DirectX, and compares the losses. Without a
 # GPU, Mesa's software Vulkan does: apt-get install mesa-vulkan-drivers
 #
-#   scripts/gpu_agreement.sh [RECIPE…]        (default: cnn-32-64-64 cnn-bn-32-64-128; 2,000 images each)
+#   scripts/gpu_agreement.sh [RECIPE…]        (default: cnn-32-64-64 cnn-bn-32-64-128; 640 images each: what they round differently has not yet grown)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 recipes=("$@")
@@ -15,7 +15,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 for recipe in "${recipes[@]}"; do
     for device in cpu wgpu; do
-        "$tailor" --quiet --device $device train "$recipe" --epochs 1 --set data.limit=2000 --set data.augment=[] \
+        "$tailor" --quiet --device $device train "$recipe" --epochs 1 --set data.limit=640 --set data.augment=[] \
             --run "$scratch/$recipe-$device" >/dev/null
     done
     paste -d, "$scratch/$recipe-cpu/metrics.csv" "$scratch/$recipe-wgpu/metrics.csv" | awk -F, -v recipe="$recipe" '
