@@ -25,8 +25,9 @@ const EARLY: usize = 250;
 const LATE: usize = 500;
 /// Factor of the attraction in the early steps, so that groups find together.
 const EXAGGERATION: f64 = 12.0;
-/// A cell whose half width is less than this share of its distance is taken as a single point.
-const THETA: f32 = 0.5;
+/// A cell whose half width is less than this share of its distance is taken as a single point: scikit-learn's angle of 0.5,
+/// which is of the whole width.
+const THETA: f32 = 0.25;
 /// The deviation of the first map.
 const START: f64 = 1e-4;
 /// The least learning rate; otherwise N / 12 / 4 (Belkina et al. 2019, for gradients without their factor of 4).

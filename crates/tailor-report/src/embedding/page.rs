@@ -173,7 +173,7 @@ mod tests {
     fn places_fill_the_square_at_one_scale() {
         let places = scaled(&[[0.0, 5.0], [4.0, 5.0], [2.0, 7.0]]);
         assert_eq!(places, [[0, 1024], [4095, 1024], [2048, 3071]]);
-        assert_eq!(scaled(&[[3.0, 3.0]]), [[0, 0]]);
+        assert_eq!(scaled(&[[3.0, 3.0]]), [[2048, 2048]]);
     }
 
     #[test]
