@@ -252,7 +252,7 @@ fn background(image: &[u8], channels: usize) -> Vec<u8> {
 ///
 /// Grad-CAM gives each feature map a single weight, as global average pooling does. Where a dense layer weighs every place by
 /// itself, that mean says little: for `starter`, a quarter of the maps are empty, and covering the warmest fifth of the pixels
-/// lowers the probability by 0.26 on average, against 0.64 with integrated gradients and 0.69 with occlusion, whose maps are
+/// lowers the probability by 0.25 on average, against 0.64 with integrated gradients and 0.69 with occlusion, whose maps are
 /// smoother, too (`scripts/explanations.py`, 150 training images of Fashion-MNIST; for `cnn-bn-32-64-128` 0.43, 0.65 and 0.73).
 fn suitable(probe: Option<&Probe>) -> Method {
     let pools = |probe: &Probe| {
