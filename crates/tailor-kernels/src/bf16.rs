@@ -28,6 +28,11 @@ fn round(value: f32) -> u32 {
     if value.is_nan() { bits >> 16 | 0x40 } else { rounded }
 }
 
+/// The nearest bf16, ties to even, as an `f32` again.
+pub fn rounded(value: f32) -> f32 {
+    f32::from_bits(round(value) << 16)
+}
+
 /// Two values as a pair.
 #[inline(always)]
 pub(crate) fn pair(first: f32, second: f32) -> f32 {
@@ -50,10 +55,6 @@ pub(crate) fn round_pairs(values: &[f32], pairs: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rounded(value: f32) -> f32 {
-        f32::from_bits(round(value) << 16)
-    }
 
     #[test]
     fn rounds_to_the_nearest_and_ties_to_even() {

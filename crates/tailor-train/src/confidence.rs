@@ -13,13 +13,13 @@ use crate::familiarity::{EXEMPLARS, Familiarity};
 use crate::inference::labels;
 use crate::model_file::Model;
 
-/// Fits a model's confidence to a labeled data set that it was not trained on, such as the validation part.
+/// Fits a model's confidence to its logits `[N, K]` of a labeled data set that it was not trained on, such as the validation
+/// part.
 ///
 /// # Errors
 /// Logits that are not finite, and a wanted accuracy that cannot be promised.
-pub fn fit(model: &Model, images: &Dataset, wanted: Wanted) -> Result<Confidence> {
-    let (logits, _) = model.logits_of(images);
-    Ok(Confidence::fit(&model.info.class_names, labels(images), &logits, wanted)?)
+pub fn fit(model: &Model, images: &Dataset, logits: &[f32], wanted: Wanted) -> Result<Confidence> {
+    Ok(Confidence::fit(&model.info.class_names, labels(images), logits, wanted)?)
 }
 
 /// The model in a run's folder that has just been trained, with what makes its answers reliable fitted to the validation part
@@ -29,7 +29,8 @@ pub fn fit(model: &Model, images: &Dataset, wanted: Wanted) -> Result<Confidence
 /// Those of loading it, of [`fit`], and of writing the file.
 pub fn complete(path: &Path, data: &RunData, device: &Device) -> Result<Model> {
     let mut model = Model::load(path, device)?;
-    let confidence = fit(&model, &data.validation, Wanted::default())?;
+    let (logits, _) = model.logits_of(&data.validation);
+    let confidence = fit(&model, &data.validation, &logits, Wanted::default())?;
     model.familiarity = Some(familiarity(&model, data)?);
     model.confidence = Some(confidence);
     model.store_reliability(path)?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tailor_data::Dataset;
 use tailor_eval::accepting_threshold;
 use tailor_kernels::activation::Activation;
+use tailor_kernels::bf16::rounded;
 use tailor_kernels::dense::{Dense, PackedDense};
 
 use crate::inference::BATCH_SIZE;
@@ -138,12 +139,6 @@ fn unit_rows(values: &[f32], columns: usize) -> Vec<f32> {
         }
     }
     rows
-}
-
-/// To the nearest bfloat16, ties to even.
-fn rounded(value: f32) -> f32 {
-    let bits = value.to_bits();
-    f32::from_bits((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
 }
 
 #[cfg(test)]

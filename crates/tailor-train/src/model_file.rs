@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use tailor_baseline::{Baseline, Frame, TensorSource};
-use tailor_data::{ImageShape, Normalization, Preparation, Views};
+use tailor_data::{ImageShape, Normalization, OpenOptions, Preparation, Views};
 use tailor_eval::Confidence;
 use tailor_nn::Shape;
 use tailor_nn::weights::{NamedTensor, from_safetensors, insert_metadata, take_metadata, to_safetensors};
@@ -125,6 +125,16 @@ impl ModelInfo {
             ]
             .map(|(key, value)| (key.to_string(), value)),
         )
+    }
+
+    /// How data is opened that the model is shown: at its size, with its channels and in the order of its classes.
+    pub fn open_options(&self) -> OpenOptions {
+        OpenOptions {
+            size: Some((self.shape.height, self.shape.width)),
+            channels: Some(self.shape.channels),
+            class_names: Some(self.class_names.clone()),
+            ..OpenOptions::default()
+        }
     }
 
     fn network_shape(&self) -> Shape {

@@ -70,9 +70,7 @@ impl Observer for Console {
         // Hides itself when standard error is no terminal.
         self.bar = ProgressBar::new((steps_per_epoch * self.epochs) as u64);
         let template = "{wide_bar:.cyan/dim} {percent:>3}%  {msg}  {eta_precise} left";
-        self.bar.set_style(
-            ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"),
-        );
+        self.bar.set_style(bar_style(template));
         self.bar.set_position((progress.epochs * steps_per_epoch + progress.steps) as u64);
         self.bar.reset_eta();
         self.bar.enable_steady_tick(Duration::from_millis(200));
@@ -118,6 +116,11 @@ impl Drop for Console {
     }
 }
 
+/// How every bar of the program looks, with these fields.
+pub fn bar_style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─")
+}
+
 /// Shows how far a download is.
 pub struct Download(ProgressBar);
 
@@ -125,9 +128,7 @@ impl Download {
     pub fn new(quiet: bool) -> Self {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
         let template = "{msg:30} {wide_bar:.cyan/dim} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-        bar.set_style(
-            ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"),
-        );
+        bar.set_style(bar_style(template));
         Download(bar)
     }
 

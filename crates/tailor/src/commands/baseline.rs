@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tailor_baseline::Watcher;
 use tailor_train::run::files;
 use tailor_train::{BaselineRecipe, Error, Override, RunData, RunFolder, baseline, confidence};
 
-use crate::progress::say;
+use crate::progress::{bar_style, say};
 use crate::results::Results;
 use crate::{Context, interrupt};
 
@@ -126,9 +126,7 @@ impl Stages {
         // Hides itself when standard error is no terminal.
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(1) };
         let template = "{wide_bar:.cyan/dim} {pos}/{len}  {msg}";
-        bar.set_style(
-            ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"),
-        );
+        bar.set_style(bar_style(template));
         Stages { quiet, bar, stage: Mutex::default() }
     }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tailor_data::{Dataset, OpenOptions, Source, Splits, Views};
+use tailor_data::{Dataset, Source, Splits, Views};
 use tailor_eval::{
     ACCEPTED, Confidence, ConfidenceCheck, Evaluation, Interval, Nonconformity, Predictions, Wanted,
     thousands,
@@ -77,9 +77,10 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         }
         .filter(|&(_, coverage)| coverage > 0.0),
     };
-    let confidence = confidence::fit(&model, &images, wanted)?;
+    let (logits, _) = model.logits_of(&images);
+    let confidence = confidence::fit(&model, &images, &logits, wanted)?;
     model.confidence = Some(confidence);
-    let words = words(&model, &confidence, &images, &name)?;
+    let words = words(&model, &confidence, &images, &logits, &name)?;
     model.store_reliability(&path)?;
     let mut out = std::io::stdout().lock();
     write!(out, "{words}")?;
@@ -102,13 +103,7 @@ fn open(model: &mut Model, data: Option<&str>, context: &Context) -> anyhow::Res
             (format!("the validation part of {}", data.name), data.validation, data.notes)
         }
         Some(source) => {
-            let shape = model.info.shape;
-            let options = OpenOptions {
-                size: Some((shape.height, shape.width)),
-                channels: Some(shape.channels),
-                class_names: Some(model.info.class_names.clone()),
-                ..OpenOptions::default()
-            };
+            let options = model.info.open_options();
             let Splits { name, train, validation, notes, .. } =
                 tailor_data::open(&Source::parse(source), &options)?;
             let images = validation.unwrap_or(train);
@@ -127,10 +122,15 @@ fn open(model: &mut Model, data: Option<&str>, context: &Context) -> anyhow::Res
 }
 
 /// What was chosen, and what it means.
-fn words(model: &Model, confidence: &Confidence, images: &Dataset, name: &str) -> anyhow::Result<String> {
-    let (logits, _) = model.logits_of(images);
-    let scaled = model.predictions(labels(images), &logits)?;
-    let unscaled = Predictions::from_logits(model.info.class_names.clone(), labels(images), &logits)?;
+fn words(
+    model: &Model,
+    confidence: &Confidence,
+    images: &Dataset,
+    logits: &[f32],
+    name: &str,
+) -> anyhow::Result<String> {
+    let scaled = model.predictions(labels(images), logits)?;
+    let unscaled = Predictions::from_logits(model.info.class_names.clone(), labels(images), logits)?;
     let after = Evaluation::of(&scaled)?;
     let check = ConfidenceCheck::of(confidence, &scaled, &unscaled);
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);

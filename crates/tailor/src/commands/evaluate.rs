@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use tailor_data::{Judged, OpenOptions, Source, Views};
+use tailor_data::{Judged, Source, Views};
 use tailor_eval::History;
 use tailor_train::run::files;
 use tailor_train::{Model, RunData, RunFolder};
@@ -102,13 +102,7 @@ pub fn open(model: &Model, data: Option<&str>, wanted: Part) -> anyhow::Result<J
         recipe.source = source.into();
     }
     if wanted == Part::Test {
-        let shape = model.info.shape;
-        let options = OpenOptions {
-            size: Some((shape.height, shape.width)),
-            channels: Some(shape.channels),
-            class_names: Some(model.info.class_names.clone()),
-            ..OpenOptions::default()
-        };
+        let options = model.info.open_options();
         // The training part is not read where there is a test part.
         let judged = tailor_data::open_judged(&Source::parse(&recipe.source), &options)?;
         if judged.part == "test" || data.is_some() {

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use tailor_data::{Corruption, Dataset, OpenOptions, STRENGTHS, Source, Views, open_judged};
+use indicatif::ProgressBar;
+use tailor_data::{Corruption, Dataset, STRENGTHS, Source, Views, open_judged};
 use tailor_eval::{Corrupted, Evaluation, Robustness, thousands};
 use tailor_report::{
     Sheet, SheetCard, SheetGroup, SheetSection, SheetTable, StrengthCurves, percent, sheet_html,
@@ -15,7 +15,7 @@ use tailor_train::inference::labels;
 use tailor_train::run::replace_file;
 
 use crate::Context;
-use crate::progress::say;
+use crate::progress::{bar_style, say};
 use crate::results::picture;
 
 /// Measure accuracy under blur, noise, rotation, shift, contrast, occlusion and inversion, at five strengths each
@@ -115,13 +115,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
 }
 
 fn open(model: &Model, args: &Args, context: &Context) -> anyhow::Result<(String, Dataset)> {
-    let shape = model.info.shape;
-    let options = OpenOptions {
-        size: Some((shape.height, shape.width)),
-        channels: Some(shape.channels),
-        class_names: Some(model.info.class_names.clone()),
-        ..OpenOptions::default()
-    };
+    let options = model.info.open_options();
     let source = args.data.as_deref().unwrap_or(&model.info.recipe.data().source);
     let judged = open_judged(&Source::parse(source), &options)?;
     if judged.part == "only" && args.data.is_none() && !context.quiet {
@@ -138,7 +132,7 @@ fn bar(quiet: bool, models: usize) -> ProgressBar {
     let steps = (models * (1 + Corruption::ALL.len() * STRENGTHS)) as u64;
     let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(steps) };
     let template = "{wide_bar:.cyan/dim} {pos}/{len}  {msg}";
-    bar.set_style(ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"));
+    bar.set_style(bar_style(template));
     bar
 }
 

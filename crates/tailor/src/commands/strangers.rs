@@ -165,13 +165,9 @@ fn known(model: &Model) -> anyhow::Result<(String, Dataset)> {
     Ok((format!("the {part} part of {}", judged.name), judged.images))
 }
 
+/// Strangers have classes of their own.
 fn options(model: &Model) -> OpenOptions {
-    let shape = model.info.shape;
-    OpenOptions {
-        size: Some((shape.height, shape.width)),
-        channels: Some(shape.channels),
-        ..OpenOptions::default()
-    }
+    OpenOptions { class_names: None, ..model.info.open_options() }
 }
 
 /// The strangers, each kind with its name.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tailor_eval::{EpochRecord, History, thousands};
 use tailor_nn::Summary;
 use tailor_report::{Comparison, Convergence, Question, convergence_html, convergence_words};
@@ -15,7 +15,7 @@ use tailor_train::study::{Variant, convergence, positions};
 use tailor_train::{Error, Observer, Outcome, Override, RunData, RunFolder, Start};
 
 use super::Usage;
-use crate::progress::say;
+use crate::progress::{bar_style, say};
 use crate::{Context, interrupt};
 
 /// Train the same network in several ways and compare them
@@ -315,9 +315,7 @@ impl Observer for RunLine {
         // Hides itself when standard error is no terminal.
         self.bar = ProgressBar::new((steps_per_epoch * self.epochs) as u64);
         let template = "{wide_bar:.cyan/dim} {percent:>3}%  {msg}  {eta_precise} left";
-        self.bar.set_style(
-            ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"),
-        );
+        self.bar.set_style(bar_style(template));
         self.bar.set_message(self.name.clone());
     }
 

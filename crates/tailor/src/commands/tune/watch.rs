@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tailor_tune::{Candidate, State, Study, Trial};
 
 use crate::Context;
-use crate::progress::say;
+use crate::progress::{bar_style, say};
 
 /// Between two looks at the journal.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -75,9 +75,7 @@ impl Display {
         let bars = MultiProgress::new();
         let overall = bars.add(ProgressBar::new(study.settings.trials as u64));
         let template = "{wide_bar:.cyan/dim} {pos}/{len} trials  {msg}";
-        overall.set_style(
-            ProgressStyle::with_template(template).expect("a valid template").progress_chars("━━─"),
-        );
+        overall.set_style(bar_style(template));
         let table = Table::of(&study);
         let display = Display {
             study,
