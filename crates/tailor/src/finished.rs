@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde::Deserialize;
 use tailor_eval::{Answers, Contestant, Cost, Evaluation, History, Run, Timing};
 use tailor_train::model_file::stored_values;
 use tailor_train::run::files;
@@ -13,6 +14,9 @@ use crate::commands::Usage;
 
 /// What results are kept as instead of the whole predictions.csv: its first four columns, packed.
 const PACKED_PREDICTIONS: &str = "predictions.csv.gz";
+
+/// What results keep of a model file: its size, and how many numbers it holds.
+const KEPT_SIZE: &str = "size.json";
 
 /// A run that has been trained and judged.
 pub struct FinishedRun {
@@ -150,15 +154,43 @@ fn cost(folder: &Path, history: &History) -> anyhow::Result<Cost> {
     let trained = !epochs.is_empty();
     let timing = folder.join(files::TIMING);
     let timing = timing.exists().then(|| Timing::read_json(timing)).transpose()?;
-    let model = folder.join(files::MODEL);
-    let bytes = std::fs::metadata(&model).ok().and_then(|file| usize::try_from(file.len()).ok());
+    let size = ModelSize::of(folder)?;
     Ok(Cost {
         training_seconds: trained.then_some(seconds),
         training_images_per_second: trained.then_some(speed),
         prediction_images_per_second: timing.map(|timing| timing.images_per_second()),
-        parameters: bytes.map(|_| stored_values(&model)).transpose()?,
-        file_bytes: bytes,
+        parameters: size.as_ref().map(|size| size.values),
+        file_bytes: size.map(|size| size.bytes),
     })
+}
+
+/// How large a model file is; the content of `size.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelSize {
+    /// Numbers in its tensors.
+    values: usize,
+    bytes: usize,
+}
+
+impl ModelSize {
+    /// Of the model in a run's folder, or what was kept instead; none if there is neither.
+    fn of(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let model = folder.join(files::MODEL);
+        if let Ok(file) = std::fs::metadata(&model) {
+            let bytes = usize::try_from(file.len()).context("a model file that no memory could hold")?;
+            return Ok(Some(ModelSize { values: stored_values(&model)?, bytes }));
+        }
+        let kept = folder.join(KEPT_SIZE);
+        if !kept.exists() {
+            return Ok(None);
+        }
+        let text =
+            std::fs::read_to_string(&kept).with_context(|| format!("cannot read {}", kept.display()))?;
+        let size =
+            serde_json::from_str(&text).with_context(|| format!("{} is no model's size", kept.display()))?;
+        Ok(Some(size))
+    }
 }
 
 /// Groups runs of the same recipe, in the order of their first ones; runs of one recipe only stand each for itself.

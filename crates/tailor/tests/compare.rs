@@ -86,6 +86,16 @@ fn results_without_model_files_are_compared_too() {
     assert_eq!(whole["differences"], kept["differences"]);
     // Counted in the file, and by the recipe.
     assert_eq!(whole["standings"][1]["cost"]["parameters"], kept["standings"][1]["cost"]["parameters"]);
+
+    for run in ["runs/good-1", "runs/good-2"] {
+        bench.write(&format!("{run}/size.json"), br#"{"values": 7, "bytes": 1234}"#);
+    }
+    let sized: serde_json::Value =
+        serde_json::from_str(&bench.succeed(&["compare", "runs", "--json"]).out).unwrap();
+    let cost = &sized["standings"][0]["cost"];
+    assert_eq!((cost["file_bytes"].as_u64(), cost["parameters"].as_u64()), (Some(1234), Some(7)));
+    bench.write("runs/good-1/size.json", b"1234");
+    bench.fail(&["compare", "runs"], 1, &["runs/good-1/size.json is no model's size"]);
 }
 
 #[test]
