@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the table of results from what run.sh and speed.sh kept.
+"""Makes the tables of results from what run.sh, speed.sh and photos.sh kept.
 
     python results/table.py
 
 Runs may have been trained beside other work, so the time of training is reckoned: the images of all epochs at the speed that speed.sh
-measured.
+measured. Of photographs it is the wall clock's, of the whole command.
 """
 import csv
 import json
@@ -44,3 +44,15 @@ for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*
     print(f"| `{recipe.name}` | {parameters} | {REPORTED.get(recipe.name, '–')} | {spread([f['accuracy'] for f in figures], 2, 100)} "
           f"| {spread([f['loss'] for f in figures], 3)} | {' | '.join(macro)} "
           f"| {len(runs)} | {len(epochs[0])} | {cost} |")
+
+if photos := sorted({run.parent.parent for run in Path(__file__).parent.glob("photos/*/seed-*/evaluation.json")}):
+    print("\n| recipe | validation accuracy, % | loss | macro F1 | seeds | epochs | an epoch | in all |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+for recipe in photos:
+    runs = sorted(path.parent for path in recipe.glob("*/evaluation.json"))
+    figures = [json.loads((run / "evaluation.json").read_text()) for run in runs]
+    epochs = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
+    epoch = statistics.median(float(row["seconds"]) for run in epochs for row in run)
+    whole = statistics.mean(int((run / "seconds.txt").read_text()) for run in runs)
+    print(f"| `{recipe.name}` | {spread([f['accuracy'] for f in figures], 2, 100)} | {spread([f['loss'] for f in figures], 3)} "
+          f"| {spread([f['macro_average']['f1'] for f in figures], 3)} | {len(runs)} | {len(epochs[0])} | {epoch:.1f} s | {whole:.0f} s |")
