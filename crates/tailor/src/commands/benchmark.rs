@@ -1,6 +1,7 @@
 //! `tailor benchmark`: how fast recipes train and infer on this machine, through the whole program.
 
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -208,6 +209,7 @@ fn train_images_per_second(
     let mut stopwatch = Stopwatch {
         budget: budget.as_secs_f64(),
         steps: 0,
+        warm_up: 0.0,
         before: Partial::default(),
         images: 0,
         seconds: 0.0,
@@ -223,6 +225,8 @@ struct Stopwatch {
     budget: f64,
     /// Since the start of the run.
     steps: usize,
+    /// Seconds of steps that do not count.
+    warm_up: f64,
     /// The epoch's sums one step ago.
     before: Partial,
     /// In steps that count.
@@ -231,8 +235,8 @@ struct Stopwatch {
     seconds: f64,
 }
 
-/// Steps in which caches and buffers fill.
-const WARM_UP_STEPS: usize = 20;
+/// Steps in which caches and buffers fill: so many, or fewer if they take longer than what is measured.
+const WARM_UP_STEPS: RangeInclusive<usize> = 3..=20;
 
 impl Observer for Stopwatch {
     fn started(&mut self, _: &Summary, _: &Progress, _: usize) {}
@@ -241,9 +245,13 @@ impl Observer for Stopwatch {
         let before = if step == 1 { Partial::default() } else { self.before };
         self.before = *partial;
         self.steps += 1;
-        if self.steps > WARM_UP_STEPS {
+        let seconds = partial.seconds - before.seconds;
+        let is_cold = self.warm_up < self.budget && WARM_UP_STEPS.contains(&self.steps);
+        if self.steps < *WARM_UP_STEPS.start() || is_cold {
+            self.warm_up += seconds;
+        } else {
             self.images += partial.images - before.images;
-            self.seconds += partial.seconds - before.seconds;
+            self.seconds += seconds;
         }
     }
 
