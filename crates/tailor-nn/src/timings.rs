@@ -17,8 +17,8 @@ pub struct Timing {
     pub layer: String,
     /// Median seconds of the forward pass, for the whole batch.
     pub forward_seconds: f64,
-    /// Median seconds of the backward pass, for the whole batch: gradients of weights, and of the input where the pass
-    /// is not the first.
+    /// Median seconds of the backward pass, for the whole batch: gradients of weights, and of the input where a pass
+    /// before has weights.
     pub backward_seconds: f64,
     /// Multiply-adds of a forward pass over one image.
     pub multiply_adds: usize,
@@ -28,7 +28,7 @@ impl Network {
     /// Times every pass of a training step on a batch of normalized images `[N, H, W, C]`, on a device with automatic
     /// differentiation. Each is run by itself `repetitions` times, after one that does not count.
     pub fn timings(&self, images: Tensor<4>, repetitions: usize) -> Vec<Timing> {
-        let mut clock = Clock { repetitions, timings: Vec::new() };
+        let mut clock = Clock { repetitions, timings: Vec::new(), has_weights_before: false };
         clock.sequence(&self.layers.layers, &self.plan, Activations::Image(images));
         clock.timings
     }
@@ -40,6 +40,8 @@ const PASS: Pass = Pass::Training { seed: 0, step: 0 };
 struct Clock {
     repetitions: usize,
     timings: Vec<Timing>,
+    /// Whether a pass that was timed has weights, so that the next need a gradient of their input.
+    has_weights_before: bool,
 }
 
 impl Clock {
@@ -83,17 +85,17 @@ impl Clock {
         forward: impl Fn(Activations) -> Activations,
     ) -> Activations {
         let x = x.detach();
-        let is_first = self.timings.is_empty();
+        let needs_gradient = self.has_weights_before;
         let has_weights = planned.iter().any(|planned| planned.trainable() > 0);
         let (mut forwards, mut backwards) = (Vec::new(), Vec::new());
         for repetition in 0..=self.repetitions {
-            let input = if is_first { x.clone() } else { x.clone().require_grad() };
+            let input = if needs_gradient { x.clone().require_grad() } else { x.clone() };
             let start = Instant::now();
             let y = forward(input);
             let forward_seconds = start.elapsed().as_secs_f64();
             let sum = y.sum();
             let start = Instant::now();
-            if has_weights || !is_first {
+            if has_weights || needs_gradient {
                 drop(sum.backward());
             }
             if repetition > 0 {
@@ -101,6 +103,7 @@ impl Clock {
                 backwards.push(start.elapsed().as_secs_f64());
             }
         }
+        self.has_weights_before |= has_weights;
         let joined = |part: fn(&PlannedLayer) -> String| {
             let parts: Vec<String> = planned.iter().map(part).collect();
             parts.join(" + ")

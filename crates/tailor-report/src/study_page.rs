@@ -5,7 +5,7 @@ use askama::Template;
 use crate::number::{counted, percent};
 use crate::study::{Confirmation, ConfirmedScores, Fate, StudyReport, StudyTrial};
 use crate::study_plots::{StudyPlots, front};
-use crate::{Error, Result, palette, svg};
+use crate::{Error, Result, page};
 
 /// A study's `report.html`. Text is escaped by the template; only drawings and styles, made here, are not.
 #[derive(Template)]
@@ -26,6 +26,7 @@ pub(crate) struct StudyPage<'a> {
     front: Vec<FrontRow>,
     names: Vec<&'a str>,
     rows: Vec<Row<'a>>,
+    best_settings: String,
     best_recipe: &'a str,
     facts: &'a [(String, String)],
     reproduce: &'a str,
@@ -89,7 +90,7 @@ impl<'a> StudyPage<'a> {
         let plots = StudyPlots::new(report);
         let front = front(&report.trials).into_iter().map(|trial| front_row(report, trial));
         Self {
-            style: style(),
+            style: page::style() + include_str!("../templates/study.css"),
             title: report.title,
             description: report.description,
             headline: headline(report),
@@ -110,6 +111,7 @@ impl<'a> StudyPage<'a> {
             front: front.collect(),
             names: report.parameters.iter().map(|parameter| parameter.name.as_str()).collect(),
             rows: rows(report),
+            best_settings: best(report).map(|trial| settings(report, trial)).unwrap_or_default(),
             best_recipe: report.best_recipe,
             facts: &report.facts,
             reproduce: report.reproduce,
@@ -121,17 +123,6 @@ impl<'a> StudyPage<'a> {
     pub fn render(&self) -> Result<String> {
         Template::render(self).map_err(|error| Error::Draw(error.to_string()))
     }
-}
-
-fn style() -> String {
-    format!(
-        ":root{{color-scheme:light dark;{}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{}}}}}\n{}{}{}",
-        palette::light_variables(),
-        palette::dark_variables(),
-        svg::STYLE,
-        include_str!("../templates/report.css"),
-        include_str!("../templates/study.css")
-    )
 }
 
 fn best<'a>(report: &'a StudyReport) -> Option<&'a StudyTrial> {
@@ -311,15 +302,20 @@ fn importance_remark(report: &StudyReport, shares: &[f64]) -> String {
     )
 }
 
-fn front_row(report: &StudyReport, trial: &StudyTrial) -> FrontRow {
+/// Each parameter of a trial and its value: `batch-size 64, lr 0.001`.
+fn settings(report: &StudyReport, trial: &StudyTrial) -> String {
     let values = report.parameters.iter().zip(&trial.labels);
     let settings: Vec<String> =
         values.filter_map(|(p, label)| Some(format!("{} {}", p.name, label.as_ref()?))).collect();
+    settings.join(", ")
+}
+
+fn front_row(report: &StudyReport, trial: &StudyTrial) -> FrontRow {
     FrontRow {
         number: trial.number,
         seconds: duration(trial.seconds),
         accuracy: trial.accuracy().map_or("–".into(), hundredths),
-        settings: settings.join(", "),
+        settings: settings(report, trial),
     }
 }
 
