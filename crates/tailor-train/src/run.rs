@@ -1,7 +1,6 @@
 //! The folder of a run: its files, written so that none is ever half there, and its lock.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -119,38 +118,12 @@ impl RunFolder {
     }
 }
 
-/// Writes a file beside its place and renames it into it: whoever looks sees the old file or the new one, also
-/// after a crash or on a full disk.
+/// [`tailor_data::replace_file`], whose error names the file.
 ///
 /// # Errors
 /// [`Error::File`]; an old file of that name is then still whole.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    // What a link points to is replaced, not the link; what is no file is not replaced at all.
-    let path = match path.canonicalize() {
-        Ok(existing) if !existing.is_file() => {
-            let error = std::io::Error::other("it exists and is not a file");
-            return Err(file_error("write", path, error));
-        }
-        Ok(existing) => existing,
-        Err(_) => path.to_path_buf(),
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".writing-");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // A temporary file is private by default; a result is as readable as the user's umask allows.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    write().map_err(|source| file_error("write", &path, source))
+    tailor_data::replace_file(path, bytes).map_err(|source| file_error("write", path, source))
 }
 
 pub(crate) fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {

@@ -9,10 +9,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tailor_data::replace_file;
 
 use crate::journal::{Event, Journal};
 use crate::{Candidate, Confirmation, Error, Pruner, Result, Sampler, Space, State, Trial, ranked};
@@ -248,15 +248,7 @@ fn read(folder: &Path, name: &str) -> Result<String> {
     fs::read_to_string(&path).map_err(|source| Error::file("read", &path, source))
 }
 
-/// Writes a file beside its place and renames it into it.
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     let path = folder.join(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::file("write", &path, source))
+    replace_file(&path, text.as_bytes()).map_err(|source| Error::file("write", &path, source))
 }
