@@ -22,9 +22,9 @@ pub struct EpochRecord {
     pub validation_loss: Option<f64>,
     /// Accuracy on the validation part, of 1, if there is one.
     pub validation_accuracy: Option<f64>,
-    /// Wall-clock time, in seconds.
+    /// Wall-clock time, in seconds: what had to be computed before its first step, its steps, validation.
     pub seconds: f64,
-    /// Training throughput.
+    /// Training throughput, of the steps alone.
     pub images_per_second: f64,
 }
 

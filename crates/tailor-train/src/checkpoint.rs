@@ -50,8 +50,11 @@ pub struct Partial {
     pub correct: usize,
     /// Images seen.
     pub images: usize,
-    /// Time spent.
+    /// Time spent on them.
     pub seconds: f64,
+    /// Time spent before the first of them, on the features of frozen layers.
+    #[serde(default)]
+    pub preparation_seconds: f64,
 }
 
 /// What a run was begun with; it can only go on with the same.

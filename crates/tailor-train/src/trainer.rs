@@ -276,10 +276,12 @@ impl<'a> Trainer<'a> {
             return Ok(true);
         }
         let Some(frozen) = Frozen::of(network) else { return Ok(true) };
+        let start = Instant::now();
         self.descent.frozen = frozen.keep(self.run.data, &mut |images, of| {
             observer.features(images, of);
             !observer.should_stop()
         })?;
+        self.progress.partial.preparation_seconds += start.elapsed().as_secs_f64();
         self.is_prepared = self.descent.frozen.is_some();
         Ok(self.is_prepared)
     }
@@ -381,7 +383,7 @@ impl<'a> Trainer<'a> {
             train_accuracy: partial.correct as f64 / partial.images as f64,
             validation_loss: Some(loss),
             validation_accuracy: Some(accuracy),
-            seconds: partial.seconds + start.elapsed().as_secs_f64(),
+            seconds: partial.preparation_seconds + partial.seconds + start.elapsed().as_secs_f64(),
             images_per_second: partial.images as f64 / partial.seconds,
         };
         let metrics = ValidationMetrics { epoch, loss, accuracy };

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use tailor_data::{ImageShape, photo};
 use tailor_eval::EpochRecord;
@@ -66,15 +67,23 @@ const PHASES: &str = "epochs = 4
     [[train.phases]]
     lr = 0.001";
 
+/// Of [`photographs`], without the four that are held out.
+const TRAINING_IMAGES: usize = 18;
+
 /// Stops after so many questions whether to.
 struct Impatient {
     left: Cell<usize>,
     rates: Vec<f64>,
+    /// What a call for features takes at least.
+    pause: Duration,
+    /// Of each epoch, besides its steps.
+    other_seconds: Vec<f64>,
 }
 
 impl Impatient {
     fn new(questions: usize) -> Self {
-        Impatient { left: Cell::new(questions), rates: Vec::new() }
+        let (rates, other_seconds) = (Vec::new(), Vec::new());
+        Impatient { left: Cell::new(questions), rates, pause: Duration::ZERO, other_seconds }
     }
 }
 
@@ -84,6 +93,12 @@ impl Observer for Impatient {
 
     fn epoch(&mut self, record: &EpochRecord, _: bool) {
         self.rates.push(record.learning_rate);
+        let steps = TRAINING_IMAGES as f64 / record.images_per_second;
+        self.other_seconds.push(record.seconds - steps);
+    }
+
+    fn features(&mut self, _: usize, _: usize) {
+        std::thread::sleep(self.pause);
     }
 
     fn should_stop(&self) -> bool {
@@ -179,4 +194,22 @@ fn kept_features_train_the_same_head_and_survive_a_stop() {
             assert!((a - b).abs() < 1e-4, "{}: {a} and {b}", kept.name);
         }
     }
+}
+
+#[test]
+fn the_first_epoch_counts_the_time_that_features_took() {
+    let scratch = tempfile::tempdir().unwrap();
+    let photos = scratch.path().join("photos");
+    photographs(&photos);
+    let recipe = recipe(
+        &photos,
+        "epochs = 2\ngroups = [{ match = \"block1.*\", frozen = true }]\ncache-features = true",
+    );
+    let data = RunData::open(&recipe).unwrap();
+    assert_eq!(data.train.len(), TRAINING_IMAGES);
+    let folder = RunFolder::create(&scratch.path().join("run")).unwrap();
+    let run = Run { recipe: &recipe, data: &data, folder: &folder, device: &Device::flex(), threads: 1 };
+    let mut observer = Impatient { pause: Duration::from_millis(500), ..Impatient::new(usize::MAX) };
+    train(run, Start::Fresh, &mut observer).unwrap();
+    assert!(matches!(observer.other_seconds[..], [first, second] if first >= 0.5 && second < 0.5));
 }
