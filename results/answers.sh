@@ -15,4 +15,5 @@ ask cnn-or-mlp ann-256-128 cnn-32-64-64 cnn-32-64
 ask batch-norm cnn-bn-32-64-128 without-bn
 ask augmentation cnn-bn-32-64-128 without-augmentation
 ask batch-norm-and-augmentation cnn-bn-32-64-128 without-bn without-augmentation without-bn-and-augmentation
+ask cnn-or-transfer cnn-32-64-64 starter mobilenet-v2-features
 ask deep-or-classical starter cnn-32-64-64 baselines/hog-svm baselines/rbf-svm baselines/gradient-boosting baselines/random-forest

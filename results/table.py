@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Makes the tables of results from what run.sh, speed.sh and photos.sh kept.
+"""Makes the table of results from what run.sh kept.
 
     python results/table.py
 
-Runs may have been trained beside other work, so the time of training is reckoned: the images of all epochs at the speed that speed.sh
-measured. Of photographs it is the wall clock's, of the whole command.
+Times and speeds are those of the runs themselves: validation counts as training time, and not as speed.
 """
 import csv
 import json
@@ -16,11 +15,6 @@ from pathlib import Path
 REPORTED = {"ann-256-128": "87", "cnn-32-64": "92", "cnn-32-64-64": "90.21", "cnn-32-64-128": "88.5", "cnn-bn-32-64-128": "89.29",
             "cnn-64-64-128-128": "92.74", "cnn-bn-64-128": "92.74", "cnn-bn-4": "91.97", "cnn-bn-skip": "92.54", "lenet-5": "98 (not credible)",
             "mobilenet-v2": "90.31"}
-
-# Of Fashion-MNIST, without the held-out ones.
-TRAINING_IMAGES = 55_000
-SPEED = {row["recipe"]: row["train_images_per_second"]
-         for row in map(json.loads, (Path(__file__).parent / "speed.jsonl").open())}
 
 
 def spread(values, digits, scale=1.0):
@@ -38,12 +32,12 @@ for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*
     epochs = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
     # The summary's last line counts the parameters, the sum of all last.
     parameters = re.findall(r"[\d,]+", (recipe / "summary.txt").read_text().splitlines()[-1])[-1]
-    speed = SPEED.get(recipe.name)
-    cost = f"{TRAINING_IMAGES * len(epochs[0]) / speed:,.0f} s | {speed:,.0f}" if speed else "– | –"
+    seconds = statistics.mean(sum(float(epoch["seconds"]) for epoch in run) for run in epochs)
+    speed = statistics.mean(float(epoch["images_per_second"]) for run in epochs for epoch in run)
     macro = [f"{statistics.mean(f['macro_average'][key] for f in figures):.3f}" for key in ("precision", "recall", "f1")]
     print(f"| `{recipe.name}` | {parameters} | {REPORTED.get(recipe.name, '–')} | {spread([f['accuracy'] for f in figures], 2, 100)} "
           f"| {spread([f['loss'] for f in figures], 3)} | {' | '.join(macro)} "
-          f"| {len(runs)} | {len(epochs[0])} | {cost} |")
+          f"| {len(runs)} | {len(epochs[0])} | {seconds:,.0f} s | {speed:,.0f} |")
 
 if photos := sorted({run.parent.parent for run in Path(__file__).parent.glob("photos/*/seed-*/evaluation.json")}):
     print("\n| recipe | validation accuracy, % | loss | macro F1 | seeds | epochs | an epoch | in all |")
