@@ -36,6 +36,7 @@ for recipe in "$@"; do
         "$tailor" summary "$run" >"$results/photos/$recipe/summary.txt"
         cp "$run"/{recipe.toml,metrics.csv,timing.json} "$kept"
         "$results/pack_predictions.sh" "$run/predictions.csv" >"$kept/predictions.csv.gz"
+        "$results/size.py" "$run/model.safetensors" >"$kept/size.json"
         cp "$run/evaluation.json" "$kept"
     done
 done
