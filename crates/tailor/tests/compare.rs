@@ -164,6 +164,8 @@ fn runs_on_other_images_or_classes_are_refused() {
     bench.write("other/t10k-images-idx3-ubyte", images);
     bench.succeed(&["train", "stripes.toml", "--data", "other", "--run", "other-run", "--quiet"]);
     bench.fail(&["compare", "runs/good-1", "other-run"], 2, &["runs/good-1 and other-run", "other images"]);
+    let ran = bench.succeed(&["compare", "."]);
+    assert!(ran.err.contains("note: ./other-run is on other data than most, and is left out"), "{}", ran.err);
 
     // Where they are no longer at hand, labels must do, and a note says so.
     std::fs::remove_file(bench.path("other/t10k-images-idx3-ubyte")).unwrap();

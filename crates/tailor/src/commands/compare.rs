@@ -28,7 +28,8 @@ Examples:
   tailor compare runs/a runs/b --json | jq .differences
 
 Runs of the same recipe with other seeds are grouped into mean ± deviation. All must have been judged by
-the same test images: they are compared image by image, so each needs its predictions.csv.")]
+the same test images: they are compared image by image, so each needs its predictions.csv. Of runs beneath
+a folder those are taken that are on the same data as most.")]
 pub struct Args {
     /// Folders of finished runs, or folders that hold some
     #[arg(required = true, value_name = "RUN")]
@@ -63,6 +64,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     }
     let mut runs =
         folders.iter().map(|folder| FinishedRun::read(folder)).collect::<anyhow::Result<Vec<_>>>()?;
+    keep_one_source(&mut runs, &args.runs, &mut notes);
     let images = TestImages::of(&runs, &mut notes)?;
     if let Some(images) = &images {
         runs.iter_mut().for_each(|run| count_parameters(run, &images.images));
@@ -84,6 +86,24 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     }
     print(&args, &comparison, context.quiet)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where folders hold runs on several data sets, only those on the one that most are on can be compared; the others are left
+/// out with a note, but not those that were named.
+fn keep_one_source(runs: &mut Vec<FinishedRun>, named: &[PathBuf], notes: &mut Vec<String>) {
+    let source = |run: &FinishedRun| run.recipe.get("data")?.get("source")?.as_str().map(str::to_owned);
+    let count = |wanted: &Option<String>| runs.iter().filter(|run| source(run) == *wanted).count();
+    // The first of several with as many: `max_by_key` gives the last.
+    let Some(most) = runs.iter().rev().map(source).max_by_key(count).filter(|most| count(most) > 1) else {
+        return;
+    };
+    runs.retain(|run| {
+        let stays = source(run) == most || named.contains(&run.folder);
+        if !stays {
+            notes.push(format!("{} is on other data than most, and is left out", run.run.place));
+        }
+        stays
+    });
 }
 
 fn print(args: &Args, comparison: &Comparison, quiet: bool) -> anyhow::Result<()> {
