@@ -1,7 +1,8 @@
 //! From a recipe to the parts that a run trains, validates and tests on.
 
 use tailor_data::{
-    Dataset, ImageShape, Normalization, OpenOptions, Pipeline, Preparation, Source, Splits, cache_dir, split,
+    Dataset, ImageShape, Normalization, OpenOptions, Pipeline, Preparation, Source, Splits, Watch, cache_dir,
+    split,
 };
 use tailor_nn::Shape;
 
@@ -35,7 +36,15 @@ impl RunData {
     /// # Errors
     /// Those of reading and splitting, and [`Error::Unsuitable`] when too little would be left to train on.
     pub fn open(recipe: &Recipe) -> Result<Self> {
-        Self::split(&recipe.data, recipe.train.seed)
+        Self::open_watched(recipe, &|_, _| {})
+    }
+
+    /// As [`open`](Self::open), while someone watches photographs being decoded.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_watched(recipe: &Recipe, watch: Watch) -> Result<Self> {
+        Self::of_source(&recipe.data, read(&recipe.data, watch)?, recipe.train.seed)
     }
 
     /// Opens data and splits it by a seed.
@@ -43,8 +52,13 @@ impl RunData {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn split(recipe: &DataRecipe, seed: u64) -> Result<Self> {
+        Self::of_source(recipe, open_source(recipe)?, seed)
+    }
+
+    /// What a source has, with a validation part and within the recipe's limit.
+    fn of_source(recipe: &DataRecipe, source: Splits, seed: u64) -> Result<Self> {
         let DataRecipe { limit, .. } = recipe;
-        let Splits { name, train, validation, test, mut notes } = open_source(recipe)?;
+        let Splits { name, train, validation, test, mut notes } = source;
         let stored = train.shape();
         if has_foreign_size(recipe, stored) {
             notes.push(format!("data.size is for folders of images; those of {name} stay {stored}"));
@@ -131,6 +145,10 @@ fn has_foreign_size(recipe: &DataRecipe, stored: ImageShape) -> bool {
 /// # Errors
 /// Those of reading it.
 pub fn open_source(data: &DataRecipe) -> Result<Splits> {
+    read(data, &|_, _| {})
+}
+
+fn read(data: &DataRecipe, watch: Watch) -> Result<Splits> {
     let options = OpenOptions {
         size: data.size.map(|size| (size, size)),
         store_size: data.store_size.map(|size| (size, size)),
@@ -138,7 +156,7 @@ pub fn open_source(data: &DataRecipe) -> Result<Splits> {
         cache: if data.cache { cache_dir().map(|cache| cache.join("images")) } else { None },
         ..OpenOptions::default()
     };
-    Ok(tailor_data::open(&Source::parse(&data.source), &options)?)
+    Ok(tailor_data::open_watched(&Source::parse(&data.source), &options, watch)?)
 }
 
 /// The shape of the images that the network gets for training images as they are stored.

@@ -148,6 +148,29 @@ impl Drop for Download {
     }
 }
 
+/// Shows how many photographs are decoded.
+pub struct Decoding(ProgressBar);
+
+impl Decoding {
+    pub fn new(quiet: bool) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
+        bar.set_style(bar_style("{wide_bar:.cyan/dim} photograph {pos} of {len}  {eta} left"));
+        Decoding(bar)
+    }
+
+    pub fn show(&self, done: usize, of: usize) {
+        let Decoding(bar) = self;
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    }
+}
+
+impl Drop for Decoding {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn epoch_line(record: &EpochRecord, epochs: usize, kept: bool) -> String {
     let optional = |value: Option<f64>, text: fn(f64) -> String| value.map_or("–".to_string(), text);
     format!(

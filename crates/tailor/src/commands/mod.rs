@@ -27,7 +27,7 @@ use tailor_train::pretrained::{self, Weights};
 use tailor_train::{BaselineRecipe, Classifier, Model, Override, Recipe, RunData, batch_size, recipe};
 
 use crate::Context;
-use crate::progress::{Download, say};
+use crate::progress::{Decoding, Download, say};
 
 /// An error in what was asked: exit status 2.
 #[derive(Debug)]
@@ -122,12 +122,18 @@ impl RecipeArgs {
         let given: Vec<Override> = given.into_iter().cloned().chain(weights).collect();
         let mut recipe = recipe.with_overrides(&given)?;
         fetch_weights(&recipe, context)?;
-        let data = RunData::open(&recipe)?;
+        let data = open_data(&recipe, context)?;
         if !automatic.is_empty() {
             recipe.train.batch_size = fastest_batch_size(&recipe, &data, context)?;
         }
         Ok((recipe, data))
     }
+}
+
+/// Opens the data of a recipe, and shows how far that is where photographs have to be decoded.
+fn open_data(recipe: &Recipe, context: &Context) -> anyhow::Result<RunData> {
+    let decoding = Decoding::new(context.quiet);
+    Ok(RunData::open_watched(recipe, &|done, of| decoding.show(done, of))?)
 }
 
 /// Measures batch sizes and says what was found.

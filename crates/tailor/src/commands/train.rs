@@ -9,7 +9,7 @@ use tailor_report::{Rate, rate_plot};
 use tailor_train::run::files;
 use tailor_train::{Outcome, Recipe, RunData, RunFolder, Start, confidence, learning_rate};
 
-use super::{RecipeArgs, Usage};
+use super::{RecipeArgs, Usage, open_data};
 use crate::progress::{Console, say};
 use crate::results::Results;
 use crate::{Context, interrupt};
@@ -52,7 +52,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let (recipe, data, start) = match (&args.run, args.resume) {
         (Some(folder), true) => {
             let recipe = recipe_of_run(folder)?;
-            let data = RunData::open(&recipe)?;
+            let data = open_data(&recipe, &context)?;
             (recipe, data, Start::Resume)
         }
         _ => {
