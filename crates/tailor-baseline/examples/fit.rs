@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let all = tailor_data::open(&Source::FashionMnist, &OpenOptions::default())?.train;
     let judged = all.subset(&(all.len() - JUDGED..all.len()).collect::<Vec<_>>());
     let train = all.subset(&(0..images.parse::<usize>()?.min(all.len() - JUDGED)).collect::<Vec<_>>());
-    let pixels: Vec<u8> = (0..judged.len()).flat_map(|i| judged.image(i)).copied().collect();
+    let pixels = judged.pixels(0..judged.len());
 
     let plan = Plan { features: FeaturePlan { from, standardize: false, pca }, classifier };
     let clock = Clock::start();

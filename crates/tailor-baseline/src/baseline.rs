@@ -69,7 +69,7 @@ impl Baseline {
         let frame =
             Frame { shape: train.shape(), normalization: normalization.clone(), classes: train.classes() };
         watcher.step("features", 0, 1)?;
-        let pixels = pixels_of(train);
+        let pixels = train.pixels(0..train.len());
         let (features, matrix) =
             Features::fit(plan.features.clone(), &pixels, frame.shape, &frame.normalization)?;
         watcher.step("features", 1, 1)?;
@@ -81,7 +81,7 @@ impl Baseline {
         let size = frame.shape.len();
         let exemplars =
             exemplars.into_iter().flat_map(|image| &pixels[image * size..][..size]).copied().collect();
-        let scores = classifier.scores(&features.of(&pixels_of(validation)));
+        let scores = classifier.scores(&features.of(&validation.pixels(0..validation.len())));
         let calibration =
             Calibration::fit(plan.classifier.scores(), &scores, &labels_of(validation), frame.classes);
         watcher.step("probabilities", 1, 1)?;
@@ -162,10 +162,6 @@ impl Plan {
         self.classifier.check()?;
         self.features.check(shape)
     }
-}
-
-fn pixels_of(dataset: &Dataset) -> Vec<u8> {
-    (0..dataset.len()).flat_map(|i| dataset.image(i)).copied().collect()
 }
 
 fn labels_of(dataset: &Dataset) -> Vec<u16> {

@@ -206,10 +206,10 @@ impl Preparer {
             Some(pipeline) => {
                 let BatchPlan { seed, epoch, .. } = self.plan;
                 let index = image + repeat * self.dataset.len();
-                pipeline.apply(pixels, &Turn { seed, epoch, index }, augmented);
+                pipeline.apply(&pixels, &Turn { seed, epoch, index }, augmented);
                 self.table.apply(augmented, out);
             }
-            None => self.table.apply(pixels, out),
+            None => self.table.apply(&pixels, out),
         }
     }
 }

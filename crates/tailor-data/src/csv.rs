@@ -224,8 +224,8 @@ mod tests {
         for header in ["", "label,p1,p2,p3,p4\n"] {
             let data = read(&format!("{header}1,0,10,20,255\n0,1,2,3,4\n"), 2).unwrap();
             assert_eq!(data.shape(), ImageShape::new(2, 2, 1));
-            assert_eq!((data.label(0), data.image(0)), (1, &[0, 10, 20, 255][..]));
-            assert_eq!((data.label(1), data.image(1)), (0, &[1, 2, 3, 4][..]));
+            assert_eq!((data.label(0), &*data.image(0)), (1, &[0, 10, 20, 255][..]));
+            assert_eq!((data.label(1), &*data.image(1)), (0, &[1, 2, 3, 4][..]));
             assert_eq!(data.origin(1), "some.csv #1");
         }
     }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn blanks_decimals_and_windows_line_ends_are_read() {
         let data = read("1, 7,8.0,9,10\r\n0,1,2,3,4\r\n", 2).unwrap();
-        assert_eq!(data.image(0), [7, 8, 9, 10]);
+        assert_eq!(*data.image(0), [7, 8, 9, 10]);
         assert_eq!(data.len(), 2);
     }
 

@@ -1,5 +1,6 @@
-//! Labeled images in memory, and the training, validation and test parts that a source comes in.
+//! Labeled images, and the training, validation and test parts that a source comes in.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,9 +74,33 @@ pub(crate) enum Origins {
     Named(Vec<String>),
 }
 
+/// Where the pixels of a data set are.
+#[derive(Debug)]
+enum Pixels {
+    /// In memory, `[N, H, W, C]`.
+    Held(Vec<u8>),
+    /// Wherever they are made from when an image is looked at.
+    Made(Box<dyn MakeImage>),
+}
+
+/// Images that together are too large for the memory.
+pub(crate) trait MakeImage: fmt::Debug + Send + Sync {
+    /// Fills in the pixels `[H, W, C]` of an image, the same each time.
+    ///
+    /// # Panics
+    /// With a [`Lost`], if they can no longer be had.
+    fn make(&self, image: usize, pixels: &mut [u8]);
+}
+
+/// What a thread panics with when an image could be read when its data set was opened, and no longer can: a sentence
+/// that names it.
+#[derive(Debug)]
+pub struct Lost(pub String);
+
 /// Images of one shape, `[N, H, W, C]` of `u8`, with a label each and the names of the classes.
 ///
-/// Cheap to clone; [`subset`](Self::subset) shares the pixels.
+/// Cheap to clone; [`subset`](Self::subset) shares the pixels. They are in memory, or, of photographs that would take
+/// too much of it, on disk.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     storage: Arc<Storage>,
@@ -86,7 +111,7 @@ pub struct Dataset {
 #[derive(Debug)]
 struct Storage {
     shape: ImageShape,
-    pixels: Vec<u8>,
+    pixels: Pixels,
     labels: Vec<u16>,
     class_names: Vec<String>,
     origins: Origins,
@@ -122,6 +147,23 @@ impl Dataset {
                 shape.len()
             )));
         }
+        Self::of(Storage { shape, pixels: Pixels::Held(pixels), labels, class_names, origins })
+    }
+
+    /// A data set whose images are made whenever one is looked at.
+    pub(crate) fn made(
+        shape: ImageShape,
+        maker: impl MakeImage + 'static,
+        labels: Vec<u16>,
+        class_names: Vec<String>,
+        origins: Origins,
+    ) -> Result<Dataset> {
+        shape.check()?;
+        Self::of(Storage { shape, pixels: Pixels::Made(Box::new(maker)), labels, class_names, origins })
+    }
+
+    fn of(storage: Storage) -> Result<Dataset> {
+        let Storage { labels, class_names, .. } = &storage;
         let images = u32::try_from(labels.len())
             .map_err(|_| Error::Dataset(format!("{} images are more than fit one data set", labels.len())))?;
         if let Some(i) = labels.iter().position(|&label| usize::from(label) >= class_names.len()) {
@@ -131,7 +173,6 @@ impl Dataset {
                 class_names.len()
             )));
         }
-        let storage = Storage { shape, pixels, labels, class_names, origins };
         Ok(Dataset { storage: Arc::new(storage), rows: (0..images).collect() })
     }
 
@@ -171,10 +212,28 @@ impl Dataset {
     /// The pixels of image `i`, `[H, W, C]`.
     ///
     /// # Panics
-    /// If `i` is not below [`len`](Self::len), as indexing a slice does.
-    pub fn image(&self, i: usize) -> &[u8] {
-        let size = self.storage.shape.len();
-        &self.storage.pixels[self.row(i) * size..][..size]
+    /// If `i` is not below [`len`](Self::len), as indexing a slice does; with a [`Lost`], if the image is on disk and can
+    /// no longer be read.
+    pub fn image(&self, i: usize) -> Cow<'_, [u8]> {
+        let (row, size) = (self.row(i), self.storage.shape.len());
+        match &self.storage.pixels {
+            Pixels::Held(pixels) => Cow::Borrowed(&pixels[row * size..][..size]),
+            Pixels::Made(maker) => {
+                let mut pixels = vec![0; size];
+                maker.make(row, &mut pixels);
+                Cow::Owned(pixels)
+            }
+        }
+    }
+
+    /// The pixels of several images, `[N, H, W, C]`.
+    ///
+    /// # Panics
+    /// As [`image`](Self::image).
+    pub fn pixels(&self, images: impl ExactSizeIterator<Item = usize>) -> Vec<u8> {
+        let mut pixels = Vec::with_capacity(images.len() * self.shape().len());
+        images.for_each(|i| pixels.extend_from_slice(&self.image(i)));
+        pixels
     }
 
     /// The source of image `i`: the path of its file, or a file's name and the entry's number, counted
@@ -206,27 +265,41 @@ impl Dataset {
         if n >= self.len() { self.clone() } else { self.subset(&split::stratified_choice(self, n, seed)) }
     }
 
-    /// The same images at another size: averaged by area where they shrink, linear where they grow.
+    /// The same images at another size: averaged by area where they shrink, linear where they grow. Of images on disk
+    /// each is resized whenever it is looked at; see [`into_memory`](Self::into_memory).
     ///
     /// # Errors
     /// [`Error::Dataset`] if images cannot have this size.
     pub fn resized(&self, height: usize, width: usize) -> Result<Dataset> {
+        let shape = ImageShape { height, width, ..self.shape() };
+        shape.check()?;
+        let labels = (0..self.len()).map(|i| self.label(i) as u16).collect();
+        let origins = Origins::Named((0..self.len()).map(|i| self.origin(i)).collect());
+        let resized = Resized { images: self.clone(), shape };
+        let made = Self::made(shape, resized, labels, self.class_names().to_vec(), origins)?;
+        Ok(match &self.storage.pixels {
+            Pixels::Held(_) => made.into_memory(),
+            Pixels::Made(_) => made,
+        })
+    }
+
+    /// The same images in memory.
+    ///
+    /// # Panics
+    /// As [`image`](Self::image).
+    pub fn into_memory(self) -> Dataset {
+        if matches!(self.storage.pixels, Pixels::Held(_)) {
+            return self;
+        }
         let shape = self.shape();
-        let (from, to) = ([shape.height, shape.width, shape.channels], ImageShape { height, width, ..shape });
-        to.check()?;
-        let mut pixels = vec![0; to.len() * self.len()];
-        pixels.par_chunks_exact_mut(to.len()).enumerate().for_each(|(i, out)| {
-            let rows = self.image(i).chunks_exact(shape.width * shape.channels);
-            let mut rows = rows.map(|row| row.iter().copied().map(f32::from));
-            let read_row = |_, row: &mut [f32]| {
-                row.iter_mut().zip(rows.next().into_iter().flatten()).for_each(|(out, value)| *out = value);
-            };
-            let resized = Raster::resized_from(from, read_row, height, width);
-            out.iter_mut().zip(&resized.values).for_each(|(out, value)| *out = value.round() as u8);
+        let mut pixels = vec![0; shape.len() * self.len()];
+        pixels.par_chunks_exact_mut(shape.len()).enumerate().for_each(|(i, out)| {
+            out.copy_from_slice(&self.image(i));
         });
         let labels = (0..self.len()).map(|i| self.label(i) as u16).collect();
-        let origins = (0..self.len()).map(|i| self.origin(i)).collect();
-        Self::with_origins(to, pixels, labels, self.class_names().to_vec(), Origins::Named(origins))
+        let origins = Origins::Named((0..self.len()).map(|i| self.origin(i)).collect());
+        Self::with_origins(shape, pixels, labels, self.class_names().to_vec(), origins)
+            .expect("the labels and the shape were checked before")
     }
 
     /// Images per class.
@@ -240,6 +313,29 @@ impl Dataset {
 
     fn row(&self, i: usize) -> usize {
         self.rows[i] as usize
+    }
+}
+
+/// Images at another size.
+#[derive(Debug)]
+struct Resized {
+    images: Dataset,
+    /// The new one, of as many channels.
+    shape: ImageShape,
+}
+
+impl MakeImage for Resized {
+    fn make(&self, image: usize, pixels: &mut [u8]) {
+        let (from, to) = (self.images.shape(), self.shape);
+        let image = self.images.image(image);
+        let mut rows = image.chunks_exact(from.width * from.channels);
+        let read_row = |_, out: &mut [f32]| {
+            let row = rows.next().into_iter().flatten();
+            out.iter_mut().zip(row).for_each(|(out, &value)| *out = f32::from(value));
+        };
+        let resized =
+            Raster::resized_from([from.height, from.width, from.channels], read_row, to.height, to.width);
+        pixels.iter_mut().zip(&resized.values).for_each(|(out, value)| *out = value.round() as u8);
     }
 }
 
@@ -276,8 +372,8 @@ mod tests {
     fn a_subset_of_a_subset_names_the_original_image() {
         let subset = four().subset(&[3, 1, 2]).subset(&[2, 0]);
         assert_eq!(subset.len(), 2);
-        assert_eq!((subset.image(0), subset.label(0)), (&[20, 21][..], 1));
-        assert_eq!((subset.image(1), subset.label(1)), (&[30, 31][..], 0));
+        assert_eq!((&*subset.image(0), subset.label(0)), (&[20, 21][..], 1));
+        assert_eq!((&*subset.image(1), subset.label(1)), (&[30, 31][..], 0));
         assert_eq!(subset.origin(1), "image #3");
         assert_eq!(subset.class_counts(), [1, 1]);
     }
@@ -301,7 +397,7 @@ mod tests {
     fn resized_images_keep_labels_and_origins() {
         let small = four().subset(&[3, 1]).resized(1, 1).unwrap();
         // The means of 30, 31 and 10, 11; halves are rounded up.
-        assert_eq!((small.image(0), small.image(1)), (&[31][..], &[11][..]));
+        assert_eq!(small.pixels(0..2), [31, 11]);
         assert_eq!((small.label(1), small.origin(0)), (1, "image #3".into()));
         assert!(four().resized(0, 1).is_err());
     }

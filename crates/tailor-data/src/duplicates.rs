@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::dataset::{Dataset, Splits};
 
@@ -43,14 +45,15 @@ pub struct Duplicates {
 }
 
 impl Duplicates {
-    /// Compares all images of all parts.
+    /// Compares all images of all parts, by their SHA-256 sums.
     pub fn of(splits: &Splits) -> Duplicates {
         let parts = named_parts(splits);
-        let mut by_content: HashMap<&[u8], Vec<Copy>> = HashMap::new();
+        let mut by_content: HashMap<[u8; 32], Vec<Copy>> = HashMap::new();
         for &(part, dataset) in &parts {
-            for index in 0..dataset.len() {
-                let copy = Copy { part, index, label: dataset.label(index) };
-                by_content.entry(dataset.image(index)).or_default().push(copy);
+            let sum = |index| Sha256::digest(dataset.image(index)).into();
+            let sums: Vec<[u8; 32]> = (0..dataset.len()).into_par_iter().map(sum).collect();
+            for (index, sum) in sums.into_iter().enumerate() {
+                by_content.entry(sum).or_default().push(Copy { part, index, label: dataset.label(index) });
             }
         }
         let mut groups: Vec<Group> = by_content

@@ -154,6 +154,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The sentence with what the operating system said, if it said anything.
+    pub(crate) fn with_cause(&self) -> String {
+        match self {
+            Error::Io { source, .. } => format!("{self}: {source}"),
+            _ => self.to_string(),
+        }
+    }
+
     /// Wraps an operating system's error, for `map_err(Error::io("read", path))`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();

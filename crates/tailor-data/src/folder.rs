@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,8 +21,9 @@ use crate::dataset::{Dataset, ImageShape, Origins};
 use crate::error::{Error, Result};
 use crate::form::Parts;
 use crate::image_cache::ImageCache;
+use crate::memory;
 use crate::photo::{self, Header};
-use crate::preparation::{Preparation, prepare};
+use crate::photographs::{OnDisk, Photograph};
 use crate::source::{OpenOptions, Watch};
 
 /// The size of images that come in different sizes, unless the caller wants another.
@@ -30,6 +31,15 @@ const DEFAULT_SIZE: (usize, usize) = (64, 64);
 
 /// Images that all have one size keep it up to this height and width.
 const LARGEST_KEPT: usize = 256;
+
+/// Bytes of images that are held in memory where the system does not tell how much is free.
+const WHERE_UNKNOWN: u64 = 2_000_000_000;
+
+/// One image in so many may be damaged and is left out; where it is more, something else is wrong.
+const FEWEST_PER_DAMAGED: usize = 10;
+
+/// Damaged images that a note names.
+const NAMED: usize = 5;
 
 /// The visible entries of a folder, sorted by name.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -85,11 +95,12 @@ pub(crate) fn has_images(folder: &Path) -> Result<bool> {
 
 /// Reads the folders of `wanted` in the folder `root`, whose classes are those of all `parts` together.
 ///
-/// Photographs are decoded in parallel, and each is let go as soon as it is brought to its size.
+/// Photographs are decoded in parallel, and each is let go as soon as it is brought to its size. If all of them would
+/// take too much memory at that size, they are read from the cache whenever they are looked at.
 ///
 /// # Errors
-/// [`Error::Folder`] for a class without images or one that nobody knows; [`Error::Image`] for the first
-/// image, in the order of names, that cannot be decoded.
+/// [`Error::Folder`] for a class without images or one that nobody knows, and where more than a few images cannot be
+/// decoded. A few are left out, and noted.
 pub(crate) fn read(
     root: &Path,
     parts: &Parts<PathBuf>,
@@ -119,17 +130,37 @@ pub(crate) fn read(
         None => shape,
     };
     stored.check()?;
+    let bytes = |listing: &Option<Listing>, shape: ImageShape| {
+        listing.as_ref().map_or(0, |listing| shape.len() as u64 * listing.files.len() as u64)
+    };
+    let bytes = bytes(&listed.train, stored) + bytes(&listed.validation, shape) + bytes(&listed.test, shape);
+    let allowed = options.memory.unwrap_or_else(|| memory::free().map_or(WHERE_UNKNOWN, |free| free / 4));
+    if bytes > allowed {
+        notes.push(format!(
+            "the images take {} MB, more than the {} MB of memory that they may have: {}",
+            bytes / 1_000_000,
+            allowed / 1_000_000,
+            match &options.cache {
+                Some(cache) => format!("they are read from {} in each epoch", cache.display()),
+                None => "they are decoded in each epoch, as there is no cache".into(),
+            }
+        ));
+    }
     let decoder = Decoder {
         class_names,
         cache: options.cache.clone().map(ImageCache::new),
+        is_held: bytes <= allowed,
         watch,
         done: AtomicUsize::new(0),
         total: listed.iter().map(|listing| listing.files.len()).sum(),
     };
+    let mut decode = |listing: Option<Listing>, shape| {
+        listing.map(|listing| decoder.decode(listing, shape, notes)).transpose()
+    };
     Ok(Parts {
-        train: listed.train.map(|listing| decoder.decode(listing, stored)).transpose()?,
-        validation: listed.validation.map(|listing| decoder.decode(listing, shape)).transpose()?,
-        test: listed.test.map(|listing| decoder.decode(listing, shape)).transpose()?,
+        train: decode(listed.train, stored)?,
+        validation: decode(listed.validation, shape)?,
+        test: decode(listed.test, shape)?,
     })
 }
 
@@ -177,7 +208,7 @@ fn common_shape(
     // Where both are given, no file need be looked at for it.
     let headers = match (options.channels, options.size) {
         (Some(_), Some(_)) => Vec::new(),
-        _ => headers(parts)?,
+        _ => headers(parts),
     };
     let has_color = headers.iter().any(|header| header.has_color);
     let channels = options.channels.unwrap_or(if has_color { 3 } else { 1 });
@@ -201,15 +232,15 @@ fn common_shape(
     Ok(shape)
 }
 
-fn headers(parts: &Parts<Listing>) -> Result<Vec<Header>> {
+/// Of all images that have a sound one: the others cannot be decoded, which is seen to later.
+fn headers(parts: &Parts<Listing>) -> Vec<Header> {
     let files: Vec<_> = parts.iter().flat_map(|listing| &listing.files).collect();
-    let headers: Vec<_> = files.into_par_iter().map(|(path, _)| photo::header(path)).collect();
-    // Not straight into a result, which would be any of the errors: the first one is the same each time.
-    headers.into_iter().collect()
+    files.into_par_iter().filter_map(|(path, _)| photo::header(path).ok()).collect()
 }
 
 /// The images of one part with their labels, not yet decoded.
 struct Listing {
+    folder: PathBuf,
     files: Vec<(PathBuf, u16)>,
 }
 
@@ -241,7 +272,7 @@ impl Listing {
         if files.is_empty() {
             return Err(Error::folder(&folder, "it has no folders of images, one a class"));
         }
-        Ok(Listing { files })
+        Ok(Listing { folder, files })
     }
 }
 
@@ -249,6 +280,8 @@ impl Listing {
 struct Decoder<'a> {
     class_names: Vec<String>,
     cache: Option<ImageCache>,
+    /// Whether their pixels are held in memory.
+    is_held: bool,
     watch: Watch<'a>,
     /// Of all parts.
     done: AtomicUsize,
@@ -256,32 +289,96 @@ struct Decoder<'a> {
 }
 
 impl Decoder<'_> {
-    fn decode(&self, listing: Listing, shape: ImageShape) -> Result<Dataset> {
-        let mut pixels = vec![0; shape.len() * listing.files.len()];
-        pixels
-            .par_chunks_exact_mut(shape.len())
-            .zip(&listing.files)
-            .map(|(out, (path, _))| {
-                self.decode_one(path, shape, out)?;
-                (self.watch)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
-                Ok(())
-            })
-            .collect::<Vec<Result<()>>>()
-            .into_iter()
-            .collect::<Result<()>>()?;
-        let (paths, labels) = listing.files.into_iter().unzip();
-        Dataset::with_origins(shape, pixels, labels, self.class_names.clone(), Origins::Files(paths))
+    fn decode(&self, listing: Listing, shape: ImageShape, notes: &mut Vec<String>) -> Result<Dataset> {
+        let Listing { folder, files } = listing;
+        let (paths, labels): (Vec<PathBuf>, Vec<u16>) = files.into_iter().unzip();
+        let photograph = |path: &PathBuf| Photograph::new(path, shape, self.cache.as_ref());
+        let photographs: Vec<Photograph> = paths.par_iter().map(photograph).collect();
+        let (class_names, origins) = (self.class_names.clone(), Origins::Files(paths));
+        // Results are gathered one by one: a common one would be any of the errors, not the same each time.
+        let (dataset, read) = if self.is_held {
+            let mut pixels = vec![0; shape.len() * photographs.len()];
+            let pairs = pixels.par_chunks_exact_mut(shape.len()).zip(&photographs);
+            let read = pairs.map(|(out, photograph)| self.counted(photograph.read(out))).collect();
+            (Dataset::with_origins(shape, pixels, labels, class_names, origins)?, read)
+        } else {
+            let cached = photographs.par_iter().map(|photograph| self.counted(photograph.cache()));
+            let (read, kept): (Vec<Result<()>>, Vec<_>) = cached
+                .map(|cached| match cached {
+                    Ok(kept) => (Ok(()), kept.err()),
+                    Err(error) => (Err(error), None),
+                })
+                .unzip();
+            note_not_kept(&kept.into_iter().flatten().collect::<Vec<_>>(), notes);
+            (Dataset::made(shape, OnDisk(photographs), labels, class_names, origins)?, read)
+        };
+        without_damaged(&folder, dataset, read, notes)
     }
 
-    fn decode_one(&self, path: &Path, shape: ImageShape, out: &mut [u8]) -> Result<()> {
-        let key = self.cache.as_ref().and_then(|cache| cache.key(path, shape));
-        if key.as_ref().is_some_and(|key| key.load(out)) {
-            return Ok(());
+    fn counted<T>(&self, result: T) -> T {
+        (self.watch)(self.done.fetch_add(1, Ordering::Relaxed) + 1, self.total);
+        result
+    }
+}
+
+/// Notes photographs that did not fit into the cache, with what the system said of each.
+fn note_not_kept(errors: &[io::Error], notes: &mut Vec<String>) {
+    if let [first, ..] = errors {
+        notes.push(format!(
+            "{} images could not be written into the cache ({first}) and are decoded in each epoch; make room there, or \
+             set TAILOR_CACHE to another folder",
+            errors.len()
+        ));
+    }
+}
+
+/// The images of a part without those that could not be read, if these are few.
+///
+/// # Errors
+/// The only error, or [`Error::Folder`] with the first in the order of names.
+fn without_damaged(
+    folder: &Path,
+    dataset: Dataset,
+    read: Vec<Result<()>>,
+    notes: &mut Vec<String>,
+) -> Result<Dataset> {
+    let images = read.len();
+    let (mut sound, mut errors) = (Vec::with_capacity(images), Vec::new());
+    for (i, result) in read.into_iter().enumerate() {
+        match result {
+            Ok(()) => sound.push(i),
+            Err(error) => errors.push(error),
         }
-        out.copy_from_slice(&prepare(&photo::decode(path)?, shape, Preparation::Resize));
-        // Without room for it the next run decodes once more, and that is all.
-        key.map(|key| key.store(out));
-        Ok(())
+    }
+    let Some(first) = errors.first() else { return Ok(dataset) };
+    let rest = dataset.subset(&sound);
+    let mut classes = dataset.class_counts().into_iter().zip(rest.class_counts());
+    let lost_class = classes.position(|(before, after)| before > 0 && after == 0);
+    if lost_class.is_none() && errors.len() * FEWEST_PER_DAMAGED <= images {
+        let named: Vec<String> = errors.iter().take(NAMED).map(Error::with_cause).collect();
+        let more = errors.len().saturating_sub(NAMED);
+        notes.push(format!(
+            "{}: {} of {images} images left out: {}{}",
+            folder.display(),
+            errors.len(),
+            named.join("; "),
+            if more > 0 { format!("; and {more} more") } else { String::new() }
+        ));
+        return Ok(rest);
+    }
+    let which = match lost_class {
+        Some(class) => format!("all images of the class {:?} are among them", dataset.class_names()[class]),
+        None => "so many are not left out silently".into(),
+    };
+    match errors.len() {
+        1 => Err(errors.remove(0)),
+        damaged => Err(Error::folder(
+            folder,
+            format!(
+                "{damaged} of {images} images cannot be used, and {which}; repair or remove them; the first: {}",
+                first.with_cause()
+            ),
+        )),
     }
 }
 

@@ -195,7 +195,7 @@ mod tests {
         let images = [header(&[2, 1, 2]), vec![1, 2, 3, 4]].concat();
         let data = read(images, [header(&[2]), vec![9, 0]].concat(), 10).unwrap();
         assert_eq!(data.shape(), ImageShape::new(1, 2, 1));
-        assert_eq!((data.image(1), data.label(1)), (&[3, 4][..], 0));
+        assert_eq!((&*data.image(1), data.label(1)), (&[3, 4][..], 0));
         assert_eq!(data.origin(1), "train-images #1");
     }
 

@@ -1,8 +1,8 @@
 //! Photographs as they were brought to a size, kept on disk: decoding them is most of what opening a folder
-//! takes, and the next run need not do it again.
+//! takes, and neither the next run nor the next epoch need do it again.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -16,6 +16,9 @@ const VERSION: u32 = 1;
 
 const SUM: usize = 32;
 
+/// Bytes and nanoseconds since 1970.
+type Stamp = [u8; 24];
+
 /// A folder with a file for each photograph and shape: size and time of the photograph's file, the pixels, and
 /// the SHA-256 sum of both. What does not fit or is damaged counts as missing, and is overwritten.
 #[derive(Clone, Debug)]
@@ -24,10 +27,10 @@ pub(crate) struct ImageCache {
 }
 
 /// Which state of which file an entry is made of.
+#[derive(Debug)]
 pub(crate) struct Key {
     entry: PathBuf,
-    /// Bytes and nanoseconds since 1970.
-    stamp: [u8; 24],
+    stamp: Stamp,
 }
 
 impl ImageCache {
@@ -41,7 +44,7 @@ impl ImageCache {
         let path = photo.canonicalize().ok()?;
         let metadata = fs::metadata(&path).ok()?;
         let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-        let mut stamp = [0; 24];
+        let mut stamp = Stamp::default();
         stamp[..8].copy_from_slice(&metadata.len().to_le_bytes());
         stamp[8..].copy_from_slice(&modified.as_nanos().to_le_bytes());
         let mut name = Sha256::new();
@@ -53,6 +56,16 @@ impl ImageCache {
 }
 
 impl Key {
+    /// Whether there is an entry with so many bytes of pixels. It may turn out to be damaged when it is loaded.
+    pub(crate) fn is_stored(&self, pixels: usize) -> bool {
+        let mut stamp = Stamp::default();
+        let length = File::open(&self.entry).and_then(|mut file| {
+            file.read_exact(&mut stamp)?;
+            file.metadata().map(|metadata| metadata.len())
+        });
+        length.is_ok_and(|length| length == (stamp.len() + pixels + SUM) as u64) && stamp == self.stamp
+    }
+
     /// Fills `pixels` from the cache; false, and nothing filled, if there is no sound entry.
     pub(crate) fn load(&self, pixels: &mut [u8]) -> bool {
         let Ok(content) = fs::read(&self.entry) else { return false };
@@ -98,13 +111,16 @@ mod tests {
         let key = cache.key(&photo, SHAPE).unwrap();
         let mut pixels = [0; 4];
         assert!(!key.load(&mut pixels));
+        assert!(!key.is_stored(4));
         key.store(&[1, 2, 3, 4]).unwrap();
         assert!(key.load(&mut pixels));
         assert_eq!(pixels, [1, 2, 3, 4]);
+        assert!(key.is_stored(4) && !key.is_stored(3));
         assert!(!cache.key(&photo, ImageShape::new(2, 2, 1)).unwrap().load(&mut [0; 4]));
         assert!(!cache.key(&photo, ImageShape::new(1, 4, 3)).unwrap().load(&mut [0; 12]));
         fs::write(&photo, b"another").unwrap();
-        assert!(!cache.key(&photo, SHAPE).unwrap().load(&mut pixels));
+        let changed = cache.key(&photo, SHAPE).unwrap();
+        assert!(!changed.load(&mut pixels) && !changed.is_stored(4));
         assert!(cache.key(&folder.path().join("nowhere.jpg"), SHAPE).is_none());
     }
 

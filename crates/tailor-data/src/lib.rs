@@ -8,7 +8,7 @@
 //!       │  ▲                ┌──────┼───────┐                        │
 //!       │  fetch           idx    csv    folder ◀──────────── preparation ──▶ pixels for prediction
 //!       ▼                 (gzip)(gzip)     │                    (resample)
-//!     source ◀──────────────┴──────┴───────┘ ⇄ image_cache
+//!     source ◀──────────────┴──────┴───────┘ ⇄ photographs ⇄ image_cache
 //!       │ open                    classes
 //!       ▼
 //!     dataset: Splits ──▶ statistics ──▶ duplicates, near_duplicates
@@ -48,10 +48,12 @@ mod form;
 mod gzip;
 mod idx;
 mod image_cache;
+pub mod memory;
 pub mod near_duplicates;
 mod normalization;
 mod official;
 pub mod photo;
+mod photographs;
 pub mod preparation;
 pub mod random;
 mod replace;
@@ -66,7 +68,7 @@ pub mod views;
 pub use augment::{Augmentation, Corruption, Mix, Pipeline, STRENGTHS};
 pub use batch::{Batch, BatchPlan, Batches, batches};
 pub use cache::cache_dir;
-pub use dataset::{Dataset, ImageShape, Splits};
+pub use dataset::{Dataset, ImageShape, Lost, Splits};
 pub use duplicates::Duplicates;
 pub use error::{Error, Result};
 pub use fetch::{Published, fetch};

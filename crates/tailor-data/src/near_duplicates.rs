@@ -46,7 +46,7 @@ pub fn near_duplicates(splits: &Splits, least_correlation: f64) -> Result<Vec<Ne
     let mut points: Vec<Point> = images
         .par_iter()
         .enumerate()
-        .filter_map(|(image, place)| basis.project(pixels(place)).map(|place| Point { image, place }))
+        .filter_map(|(image, place)| basis.project(&pixels(place)).map(|place| Point { image, place }))
         .collect();
     let widest = widest(&points);
     points.sort_by(|a, b| a.place[widest].total_cmp(&b.place[widest]));
@@ -59,7 +59,7 @@ pub fn near_duplicates(splits: &Splits, least_correlation: f64) -> Result<Vec<Ne
         let near = points[at + 1..].iter().take_while(|o| o.place[widest] - point.place[widest] <= radius);
         for other in near.filter(|other| is_within(&point.place, &other.place, squared)) {
             let [first, second] = [point.image.min(other.image), point.image.max(other.image)];
-            let correlation = correlation(pixels(&images[first]), pixels(&images[second]));
+            let correlation = correlation(&pixels(&images[first]), &pixels(&images[second]));
             if correlation >= least_correlation {
                 found.push((first, second, correlation));
             }
@@ -86,8 +86,8 @@ struct Point {
 fn shrunk(dataset: &Dataset) -> Result<Dataset> {
     let ImageShape { height, width, .. } = dataset.shape();
     match height.max(width) > LARGEST_SIDE {
-        true => dataset.resized(height.min(LARGEST_SIDE), width.min(LARGEST_SIDE)),
-        false => Ok(dataset.clone()),
+        true => Ok(dataset.resized(height.min(LARGEST_SIDE), width.min(LARGEST_SIDE))?.into_memory()),
+        false => Ok(dataset.clone().into_memory()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bringing pixels to mean 0 and deviation 1.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
@@ -20,6 +21,9 @@ pub struct Normalization {
     /// The standard deviation of each channel, of pixels divided by 255.
     pub deviation: Vec<f32>,
 }
+
+/// Images that are worth a task of their own.
+const IMAGES_PER_TASK: usize = 64;
 
 /// A channel with less deviation than a 1/255 step in a hundred pixels is constant; it is only centered.
 const SMALLEST_DEVIATION: f32 = 1e-4;
@@ -50,14 +54,21 @@ impl Normalization {
         if dataset.is_empty() {
             return Self::unit(channels);
         }
-        let mut histograms = vec![[0u64; 256]; channels];
-        for i in 0..dataset.len() {
+        let empty = || vec![[0u64; 256]; channels];
+        let count = |mut histograms: Vec<[u64; 256]>, i| {
             for pixel in dataset.image(i).chunks_exact(channels) {
                 for (histogram, &value) in histograms.iter_mut().zip(pixel) {
                     histogram[usize::from(value)] += 1;
                 }
             }
-        }
+            histograms
+        };
+        let add = |mut a: Vec<[u64; 256]>, b: Vec<[u64; 256]>| {
+            a.as_flattened_mut().iter_mut().zip(b.as_flattened()).for_each(|(a, b)| *a += b);
+            a
+        };
+        let images = (0..dataset.len()).into_par_iter().with_min_len(IMAGES_PER_TASK);
+        let histograms = images.fold(empty, count).reduce(empty, add);
         let (mean, deviation) = histograms.iter().map(mean_and_deviation).unzip();
         Self { mean, deviation }
     }
@@ -138,7 +149,7 @@ mod tests {
         assert_eq!(normalization.mean, [0.5, 0.2, 0.2]);
         assert_eq!(normalization.deviation, [0.5, 0.0, 0.2]);
         let mut out = [9.0; 6];
-        normalization.apply(data.image(0), &mut out);
+        normalization.apply(&data.image(0), &mut out);
         // The constant channel becomes 0, not infinite.
         assert_eq!(out, [-1.0, 0.0, -1.0, 1.0, 0.0, 1.0]);
     }

@@ -65,8 +65,11 @@ pub struct OpenOptions {
     /// so that random crops have pixels to choose from; see [`Pipeline::resizing`](crate::Pipeline::resizing).
     pub store_size: Option<(usize, usize)>,
     /// A folder in which the decoded images of folders are kept, so that opening them again takes no time: as
-    /// many bytes as they have pixels. It can be removed whenever no program is using it.
+    /// many bytes as they have pixels. It can be removed at any time: images that it lacks are decoded.
     pub cache: Option<PathBuf>,
+    /// Bytes that the decoded images of folders may take in memory, all parts together; by default a quarter of what is
+    /// free. If they are more, they stay in the cache, and are read whenever they are looked at.
+    pub memory: Option<u64>,
     /// 1 for gray or 3 for RGB, for images in folders. By default RGB if any image has color.
     pub channels: Option<usize>,
     /// The classes of a model, whose order the labels are to follow. A source that has names of its own must

@@ -63,7 +63,7 @@ fn idx_pairs_are_found_by_their_names_and_read_by_their_content() {
     write(path, "my-test-labels-idx1-ubyte", &idx_labels(&[3]));
     let splits = open_path(path).unwrap();
     assert_eq!(splits.train.len(), 3);
-    assert_eq!(splits.train.image(2), [4, 5]);
+    assert_eq!(*splits.train.image(2), [4, 5]);
     // Four classes: the greatest label of any part is 3.
     assert_eq!(splits.train.class_names(), ["0", "1", "2", "3"]);
     assert_eq!(splits.test.as_ref().unwrap().label(0), 3);
@@ -141,7 +141,7 @@ fn csv_alone_or_in_a_folder() {
     assert_eq!((alone.name.as_str(), alone.train.len(), alone.test.is_none()), ("some_train.csv", 2, true));
     write(path, "some_test.csv.gz", &gzip(b"1,9,9,9,9\n"));
     let both = open_path(path).unwrap();
-    assert_eq!(both.test.unwrap().image(0), [9; 4]);
+    assert_eq!(*both.test.unwrap().image(0), [9; 4]);
     let whole = gzip(b"1,9,9,9,9\n");
     write(path, "some_test.csv.gz", &whole[..whole.len() - 4]);
     assert!(complaint(path).contains("some_test.csv.gz is not a sound gzip file"));
@@ -165,11 +165,11 @@ fn a_folder_a_class_with_parts_above() {
     let splits = open_path(path).unwrap();
     assert_eq!(splits.train.shape(), ImageShape::new(3, 4, 1));
     assert_eq!(splits.train.class_names(), ["hat", "shoe"]);
-    assert_eq!(splits.train.image(0), [12; 12]);
-    assert_eq!(splits.train.image(1), [11; 12]);
+    assert_eq!(*splits.train.image(0), [12; 12]);
+    assert_eq!(*splits.train.image(1), [11; 12]);
     assert!(splits.train.origin(1).ends_with("a.png"));
-    assert_eq!(splits.validation.unwrap().image(0), [22; 12]);
-    assert_eq!(splits.test.unwrap().image(0), [32; 12]);
+    assert_eq!(*splits.validation.unwrap().image(0), [22; 12]);
+    assert_eq!(*splits.test.unwrap().image(0), [32; 12]);
     assert_eq!(splits.notes.len(), 1);
     assert!(splits.notes[0].contains("1 skipped that are not images, such as \"notes.txt\""));
     assert_eq!(kind_of(path).unwrap(), PathKind::ClassFolders);

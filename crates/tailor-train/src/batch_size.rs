@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tailor_data::Batch;
+use tailor_data::{Batch, memory};
 use tailor_nn::{Device, Network};
 
 use crate::data::RunData;
@@ -124,20 +124,9 @@ struct Memory {
     free: u64,
 }
 
-/// Where the system tells (Linux).
+/// Where the system tells.
 fn memory() -> Option<Memory> {
-    let kilobytes = |file: &str, name: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(file).ok()?;
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line.split_whitespace().nth(1)?.parse().ok()
-    };
-    let peak = 1024 * kilobytes("/proc/self/status", "VmHWM:")?;
-    Some(Memory { peak, free: 1024 * kilobytes("/proc/meminfo", "MemAvailable:")? })
-}
-
-/// What new allocations could get, in bytes, where the system tells.
-pub(crate) fn free_memory() -> Option<u64> {
-    memory().map(|memory| memory.free)
+    Some(Memory { peak: memory::peak()?, free: memory::free()? })
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use tailor_data::Dataset;
 use tailor_eval::History;
 use tailor_nn::Network;
 use tailor_nn::weights::{NamedTensor, from_safetensors, to_safetensors};
@@ -78,11 +80,7 @@ pub struct ComputedBy {
 impl Identity {
     /// Of a run that is about to begin, or to go on.
     pub fn of(recipe: &Recipe, data: &RunData) -> Self {
-        let checksum = [&data.train, &data.validation].into_iter().fold(0, |sum, part| {
-            (0..part.len()).fold(sum, |sum, i| {
-                crc32c::crc32c_append(crc32c::crc32c_append(sum, part.image(i)), &part.label(i).to_le_bytes())
-            })
-        });
+        let checksum = [&data.train, &data.validation].into_iter().fold(0, append_checksum);
         Identity { recipe: recipe.to_toml(), data: checksum }
     }
 
@@ -100,6 +98,23 @@ impl Identity {
         Ok(())
     }
 }
+
+/// The CRC-32C of what `sum` is of, then of each image and its label. The images may be on disk, so they are read in parallel.
+fn append_checksum(sum: u32, part: &Dataset) -> u32 {
+    let of_block = |block: &[usize]| {
+        block.iter().fold((0, 0), |(sum, bytes), &i| {
+            let (image, label) = (part.image(i), part.label(i).to_le_bytes());
+            let sum = crc32c::crc32c_append(crc32c::crc32c_append(sum, &image), &label);
+            (sum, bytes + image.len() + label.len())
+        })
+    };
+    let images: Vec<usize> = (0..part.len()).collect();
+    let blocks: Vec<(u32, usize)> = images.par_chunks(BLOCK).map(of_block).collect();
+    blocks.into_iter().fold(sum, |sum, (block, bytes)| crc32c::crc32c_combine(sum, block, bytes))
+}
+
+/// Images of a checksum that one thread takes: combining sums costs as much as a few images do.
+const BLOCK: usize = 256;
 
 impl ComputedBy {
     /// This process.

@@ -1,5 +1,7 @@
 //! From a recipe to the parts that a run trains, validates and tests on.
 
+use std::path::PathBuf;
+
 use tailor_data::{
     Dataset, ImageShape, Normalization, OpenOptions, Pipeline, Preparation, Source, Splits, Watch, cache_dir,
     split,
@@ -153,10 +155,21 @@ fn read(data: &DataRecipe, watch: Watch) -> Result<Splits> {
         size: data.size.map(|size| (size, size)),
         store_size: data.store_size.map(|size| (size, size)),
         channels: data.channels,
-        cache: if data.cache { cache_dir().map(|cache| cache.join("images")) } else { None },
+        cache: image_cache(data),
+        memory: memory(data),
         ..OpenOptions::default()
     };
     Ok(tailor_data::open_watched(&Source::parse(&data.source), &options, watch)?)
+}
+
+/// Where a recipe keeps its decoded images, if it does.
+pub(crate) fn image_cache(data: &DataRecipe) -> Option<PathBuf> {
+    cache_dir().filter(|_| data.cache).map(|cache| cache.join("images"))
+}
+
+/// Bytes of memory that a recipe gives its decoded images, if it says so.
+pub(crate) fn memory(data: &DataRecipe) -> Option<u64> {
+    data.memory.map(|megabytes| megabytes.saturating_mul(1_000_000))
 }
 
 /// The shape of the images that the network gets for training images as they are stored.

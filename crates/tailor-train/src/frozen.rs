@@ -1,11 +1,10 @@
 //! What the frozen layers that a network begins with make of images: they only infer, and of images that stay the same they
 //! need do so only once.
 
-use tailor_data::Dataset;
 use tailor_data::batch::{Batch, BatchPlan, batches};
+use tailor_data::{Dataset, memory};
 use tailor_nn::{Network, Prefix};
 
-use crate::batch_size::free_memory;
 use crate::data::RunData;
 use crate::{Error, Result, inference};
 
@@ -41,7 +40,7 @@ impl Frozen {
         let RunData { train, validation, .. } = data;
         let images = train.len() + validation.len();
         let bytes = 4.0 * images as f64 * self.prefix.features_per_image() as f64;
-        if free_memory().is_some_and(|free| bytes > MEMORY_SHARE * free as f64) {
+        if memory::free().is_some_and(|free| bytes > MEMORY_SHARE * free as f64) {
             return Err(Error::Unsuitable(format!(
                 "the features of {images} images take {:.1} GB, more than half of the free memory; leave \
                  train.cache-features out, or let the frozen layers end in \"global-average-pool\"",
@@ -51,8 +50,12 @@ impl Frozen {
         let mut done = 0;
         let mut of_part = |part: &Dataset| -> Option<Vec<f32>> {
             let mut features = Vec::with_capacity(part.len() * self.prefix.features_per_image());
-            for batch in batches(part, &data.normalization, None, &BatchPlan::in_order(inference::BATCH_SIZE))
-            {
+            for batch in batches(
+                part,
+                &data.normalization,
+                None,
+                &BatchPlan::in_order(inference::batch_size(part.shape())),
+            ) {
                 features.extend(self.prefix.features(&batch.images));
                 done += batch.len();
                 if !watch(done, images) {

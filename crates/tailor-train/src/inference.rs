@@ -11,8 +11,16 @@ use tailor_nn::Predictor;
 use crate::Result;
 use crate::model_file::{Classifier, Model};
 
-/// Images a batch: large enough to keep every core busy, small enough for any machine.
+/// Small images a batch: enough to keep every core busy.
 pub const BATCH_SIZE: usize = 500;
+
+/// Values of a batch of large images, 64 MB: several batches are in memory at a time.
+const BATCH_VALUES: usize = 1 << 24;
+
+/// How many images of a shape are best taken at a time.
+pub fn batch_size(shape: ImageShape) -> usize {
+    (BATCH_VALUES / shape.len()).clamp(1, BATCH_SIZE)
+}
 
 /// Logits `[N, K]` of all images of a data set, in order: weighted means over the views of each image.
 pub fn logits(
@@ -21,7 +29,7 @@ pub fn logits(
     normalization: &Normalization,
     views: Views,
 ) -> Vec<f32> {
-    let plan = BatchPlan::in_order(BATCH_SIZE);
+    let plan = BatchPlan::in_order(batch_size(dataset.shape()));
     let mut logits = Vec::with_capacity(dataset.len() * dataset.classes());
     for Batch { images, .. } in batches(dataset, normalization, None, &plan) {
         logits.extend(logits_of_views(predictor, &images, dataset.shape(), views));
@@ -46,8 +54,7 @@ fn logits_of_views(predictor: &Predictor, images: &[f32], shape: ImageShape, vie
 
 /// As [`logits`], of a baseline.
 pub fn baseline_logits(baseline: &Baseline, dataset: &Dataset) -> Vec<f32> {
-    let pixels: Vec<u8> = (0..dataset.len()).flat_map(|i| dataset.image(i)).copied().collect();
-    baseline.logits(&pixels)
+    baseline.logits(&dataset.pixels(0..dataset.len()))
 }
 
 impl Model {
@@ -79,11 +86,8 @@ impl Model {
     /// features.
     pub fn features_of(&self, dataset: &Dataset) -> Vec<f32> {
         let indices: Vec<usize> = (0..dataset.len()).collect();
-        let batch = |batch: &[usize]| {
-            let pixels: Vec<u8> = batch.iter().flat_map(|&i| dataset.image(i)).copied().collect();
-            self.features(&pixels)
-        };
-        indices.chunks(BATCH_SIZE).flat_map(batch).collect()
+        let batch = |batch: &[usize]| self.features(&dataset.pixels(batch.iter().copied()));
+        indices.chunks(batch_size(dataset.shape())).flat_map(batch).collect()
     }
 
     /// As [`features_of`](Self::features_of), of images `[N, H, W, C]`.

@@ -16,6 +16,7 @@ use tailor_nn::{Device, Network, Predictor, Summary, SummaryRow};
 
 use crate::any_recipe::AnyRecipe;
 use crate::baseline::BaselineRecipe;
+use crate::data::{image_cache, memory};
 use crate::familiarity::Familiarity;
 use crate::recipe::Recipe;
 use crate::run::{file_error, files, replace_file};
@@ -127,9 +128,12 @@ impl ModelInfo {
         )
     }
 
-    /// How data is opened that the model is shown: at its size, with its channels and in the order of its classes.
+    /// How data is opened that the model is shown: at its size, with its channels and in the order of its classes, from the
+    /// cache if its recipe has one.
     pub fn open_options(&self) -> OpenOptions {
         OpenOptions {
+            cache: image_cache(self.recipe.data()),
+            memory: memory(self.recipe.data()),
             size: Some((self.shape.height, self.shape.width)),
             channels: Some(self.shape.channels),
             class_names: Some(self.class_names.clone()),

@@ -111,6 +111,10 @@ pub struct DataRecipe {
     pub store_size: Option<usize>,
     /// Whether a folder's decoded images are kept in the cache, so that the next run starts at once.
     pub cache: bool,
+    /// Megabytes of memory for a folder's decoded images, by default a quarter of what is free; if they take more, they are
+    /// read from the cache in each epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// 1 for grey, 3 for color; by default what the images have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<usize>,
@@ -218,6 +222,7 @@ impl Default for DataRecipe {
             size: None,
             store_size: None,
             cache: true,
+            memory: None,
             channels: None,
             validation: None,
             limit: None,

@@ -44,11 +44,11 @@ impl Heats for DatasetHeats<'_> {
     }
 
     fn overlays(&self, images: &[usize]) -> Vec<Picture> {
-        let pixels: Vec<u8> = images.iter().flat_map(|&i| self.images.image(i)).copied().collect();
+        let pixels = self.images.pixels(images.iter().copied());
         let classes: Vec<usize> = images.iter().map(|&i| self.predictions.predicted(i)).collect();
         let heats = self.explainer.explain(&pixels, &classes);
         let shape = self.images.shape();
-        images.iter().zip(heats).map(|(&i, heat)| overlay(&heat, self.images.image(i), shape)).collect()
+        images.iter().zip(heats).map(|(&i, heat)| overlay(&heat, &self.images.image(i), shape)).collect()
     }
 }
 

@@ -22,6 +22,7 @@ mod results;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
+use std::sync::Once;
 use tailor_nn::{Device, DeviceName};
 
 /// Train, judge and use classifiers of clothing images.
@@ -98,6 +99,7 @@ struct Context {
 }
 
 fn main() -> ExitCode {
+    report_lost_images();
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -128,6 +130,19 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Study(command) => commands::study::run(command, context),
         Command::Benchmark(args) => commands::benchmark::run(args, context),
     }
+}
+
+/// Images that can no longer be read end the program with a sentence, from whichever thread.
+fn report_lost_images() {
+    static FIRST: Once = Once::new();
+    let otherwise = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match panic.payload().downcast_ref() {
+        Some(tailor_data::Lost(what)) => FIRST.call_once(|| {
+            progress::say(format_args!("error: {what}"));
+            std::process::exit(1);
+        }),
+        None => otherwise(panic),
+    }));
 }
 
 /// Sets up what computes: threads, instruction set, device.

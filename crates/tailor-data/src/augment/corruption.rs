@@ -93,7 +93,7 @@ impl Corruption {
         pixels.par_chunks_exact_mut(shape.len()).enumerate().for_each(|(index, out)| {
             // The same direction and place at every strength: only the strength differs.
             let mut generator = Turn { seed, epoch: self as u64, index }.generator();
-            self.change(images.image(index), shape, value, &mut generator, out);
+            self.change(&images.image(index), shape, value, &mut generator, out);
         });
         let labels = (0..images.len()).map(|i| images.label(i) as u16).collect();
         Dataset::new(shape, pixels, labels, images.class_names().to_vec())
@@ -203,7 +203,7 @@ mod tests {
                 for strength in 1..=STRENGTHS {
                     let changed = at(strength, 7);
                     assert_eq!((changed.label(1), changed.len()), (1, 2));
-                    let now = distance(changed.image(0), images.image(0));
+                    let now = distance(&changed.image(0), &images.image(0));
                     // A square may cover what a larger one elsewhere does not.
                     assert!(now >= last || corruption == Corruption::Occlusion, "{corruption} {strength}");
                     last = now;
@@ -223,21 +223,21 @@ mod tests {
     #[test]
     fn each_does_what_it_says() {
         let images = images(1);
-        let image = images.image(0);
+        let image = images.image(0).to_vec();
         let at = |corruption: Corruption, strength| {
             corruption.apply(&images, strength, 3).unwrap().image(0).to_vec()
         };
-        assert!(at(Corruption::Inversion, 5).iter().zip(image).all(|(a, b)| *a == 255 - b));
+        assert!(at(Corruption::Inversion, 5).iter().zip(&image).all(|(a, b)| *a == 255 - b));
         assert_eq!(at(Corruption::Inversion, 1), image, "nothing is brighter than 0.9");
         let mean = image.iter().map(|&v| f64::from(v)).sum::<f64>() / 784.0;
-        for (&a, &b) in at(Corruption::Contrast, 2).iter().zip(image) {
+        for (&a, &b) in at(Corruption::Contrast, 2).iter().zip(&image) {
             assert!((f64::from(a) - mean - 0.5 * (f64::from(b) - mean)).abs() <= 1.0);
         }
         let covered = at(Corruption::Occlusion, 5);
         assert!(covered.iter().all(|&v| v == 10 || v == 180));
         let light = |image: &[u8]| image.iter().map(|&v| u64::from(v)).sum::<u64>() as f64;
         let blurred = at(Corruption::Blur, 4);
-        assert!((light(&blurred) / light(image) - 1.0).abs() < 0.01, "blur moves light, it takes none");
+        assert!((light(&blurred) / light(&image) - 1.0).abs() < 0.01, "blur moves light, it takes none");
         assert!(blurred[13 * 28 + 8] < 150 && blurred[13 * 28 + 8] > 60, "an edge is soft");
     }
 
