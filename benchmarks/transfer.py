@@ -215,7 +215,7 @@ class Tailor:
             return self.benchmark(["mobilenet-v2", "--set", f"model.layers.0.size={size}", "--set", "train.optimizer=adamw"], task)
         recipe = self.scratch / f"{task}-{size}.toml"
         groups = 'groups = [{ match = "base1.*", frozen = true }]' if task == "head" else ""
-        recipe.write_text(RECIPE.format(task=task, folder=self.photographs(size), size=size, held_out=self.batch, groups=groups))
+        recipe.write_text(RECIPE.format(task=task, folder=self.photographs(size), size=size, held_out=max(self.batch, CLASSES), groups=groups))
         return self.benchmark([str(recipe)], task, "inference")
 
     def benchmark(self, what, training, inference=None):
