@@ -84,6 +84,27 @@ fn strangers_are_noticed_by_networks_and_baselines() {
 }
 
 #[test]
+fn without_a_test_part_all_judge_by_what_was_held_out() {
+    let bench = trained();
+    for file in ["images-idx3", "labels-idx1"] {
+        let name = format!("train-{file}-ubyte");
+        bench.write(&format!("alone/{name}"), bench.read(&format!("stripes/{name}")));
+    }
+    let limits = ["--data", "alone", "--set", "data.validation=60", "--run", "alone-run", "--quiet"];
+    bench.succeed(&[&["train", "stripes.toml"], &limits[..]].concat());
+    let evaluation = json(&bench, &["evaluate", "alone-run"]);
+    assert_eq!(evaluation["images"], 60);
+    let found = json(&bench, &["robustness", "alone-run"]);
+    assert_eq!((&found["images"], &found["clean_accuracy"]), (&60.into(), &evaluation["accuracy"]));
+    assert_eq!(json(&bench, &["strangers", "alone-run", "--images", "99"])["known_images"], 60);
+    for command in ["evaluate", "robustness", "strangers"] {
+        let said = bench.succeed(&[command, "alone-run"]).out;
+        assert!(said.contains("the validation part of alone"), "{command}: {said}");
+    }
+    bench.succeed(&["robustness", "alone-run", "--data", "stripes", "--quiet"]);
+}
+
+#[test]
 fn predict_says_strange() {
     let bench = trained();
     bench.write("noise.png", workbench::png(8, |x, y| (x * 7919 + y * 104_729 + x * y * 31_337) as u8));
@@ -98,5 +119,8 @@ fn predict_says_strange() {
         "{table}"
     );
     let csv = bench.succeed(&["predict", "run", "noise.png", "--format", "csv", "--top", "1"]).out;
-    assert!(csv.starts_with("image,class_1,probability_1,strange\n") && csv.contains(",true\n"), "{csv}");
+    assert!(
+        csv.starts_with("image,class_1,probability_1,strange\n") && csv.contains(",true\n"),
+        "{csv}"
+    );
 }

@@ -1,7 +1,7 @@
 //! `tailor embed`: all images in the plane, as the model sees them.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -57,8 +57,8 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         return Err(Usage(text).into());
     }
     let model = super::model(&args.model, Views::None, &context)?;
-    let Judged { name, part, images, notes } = evaluate::open(&model, args.data.as_deref(), args.part)?;
-    super::check_fit(&model, &images)?;
+    let Judged { name, part, images, .. } =
+        evaluate::open(&model, args.data.as_deref(), args.part, &context)?;
     let images = images.limit(args.limit as usize, model.info.recipe.seed());
     let (logits, _) = model.logits_of(&images);
     let predictions = model.predictions(labels(&images), &logits)?;
@@ -74,7 +74,6 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         thousands(features.columns())
     );
     if !context.quiet {
-        notes.iter().for_each(|note| say(format_args!("note: {note}")));
         say(&description);
     }
     let start = Instant::now();
@@ -113,7 +112,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         class_names: &model.info.class_names,
         images: &mapped,
         projections: &projections,
-        reproduce: &reproduce(&args),
+        reproduce: &super::command_line(),
     };
     replace_file(&args.output, embedding_html(&report)?.as_bytes())?;
     let mut out = std::io::stdout().lock();
@@ -122,12 +121,4 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         writeln!(out, "laid out in {:.1} s", start.elapsed().as_secs_f64())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The command, for the page.
-fn reproduce(args: &Args) -> String {
-    let file = |path: &Path| path.display().to_string();
-    let data = args.data.as_ref().map_or(String::new(), |data| format!(" --data {data}"));
-    let output = file(&args.output);
-    format!("tailor embed {}{data} --limit {} --output {output}", file(&args.model), args.limit)
 }

@@ -62,11 +62,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let model = super::model(&args.model, args.views, &context)?;
     // Locked, where it is the run that the model lies in.
     let _run = args.output.as_deref().map(|output| prepare_output(output, &args.model)).transpose()?;
-    let Judged { name, part, images, notes } = open(&model, args.data.as_deref(), args.part)?;
-    if !context.quiet {
-        notes.iter().for_each(|note| say(format_args!("note: {note}")));
-    }
-    super::check_fit(&model, &images)?;
+    let Judged { name, part, images, .. } = open(&model, args.data.as_deref(), args.part, &context)?;
     let results = Results::new(&model, &images, part, &name, history_beside(&args.model)?, &context)?;
     if let Some(folder) = &args.output {
         results.write(folder)?;
@@ -95,8 +91,21 @@ fn prepare_output(output: &Path, model: &Path) -> anyhow::Result<Option<RunFolde
     Ok(Some(RunFolder::open(output)?))
 }
 
-/// The part of the data to judge by.
-pub fn open(model: &Model, data: Option<&str>, wanted: Part) -> anyhow::Result<Judged> {
+/// The part of the data that a model is judged by: of other data the test part if there is one, of its own the one that was
+/// held out. Says what a person should know about it.
+///
+/// # Errors
+/// Those of reading and splitting, and images that the model cannot take.
+pub fn open(model: &Model, data: Option<&str>, wanted: Part, context: &Context) -> anyhow::Result<Judged> {
+    let judged = read(model, data, wanted)?;
+    if !context.quiet {
+        judged.notes.iter().for_each(|note| say(format_args!("note: {note}")));
+    }
+    super::check_fit(model, &judged.images)?;
+    Ok(judged)
+}
+
+fn read(model: &Model, data: Option<&str>, wanted: Part) -> anyhow::Result<Judged> {
     let mut recipe = model.info.recipe.data().clone();
     if let Some(source) = data {
         recipe.source = source.into();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
-use tailor_data::{Corruption, Dataset, STRENGTHS, Source, Views, open_judged};
+use tailor_data::{Corruption, Dataset, Judged, STRENGTHS, Views};
 use tailor_eval::{Corrupted, Evaluation, Robustness, thousands};
 use tailor_report::{
     Sheet, SheetCard, SheetGroup, SheetSection, SheetTable, StrengthCurves, percent, sheet_html,
@@ -14,8 +14,9 @@ use tailor_train::Model;
 use tailor_train::inference::labels;
 use tailor_train::run::replace_file;
 
+use super::evaluate::{self, Part};
 use crate::Context;
-use crate::progress::{bar_style, say};
+use crate::progress::bar_style;
 use crate::results::picture;
 
 /// Measure accuracy under blur, noise, rotation, shift, contrast, occlusion and inversion, at five strengths each
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "MODEL")]
     beside: Option<PathBuf>,
 
-    /// Judge on this instead of the test part of what the model was trained on
+    /// Judge on this instead of what the model was trained on (the test part if there is one, else what was held out)
     #[arg(long, value_name = "SOURCE")]
     data: Option<String>,
 
@@ -62,9 +63,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let model = super::model(&args.model, Views::None, &context)?;
     let other = args.beside.as_deref().map(|path| super::model(path, Views::None, &context)).transpose()?;
     let (name, images) = open(&model, &args, &context)?;
-    for model in [Some(&model), other.as_ref()].into_iter().flatten() {
-        super::check_fit(model, &images)?;
-    }
+    other.iter().try_for_each(|other| super::check_fit(other, &images))?;
     let bar = bar(context.quiet, if other.is_some() { 2 } else { 1 });
     let mut robustness = measure(&model, &images, args.seed, &bar)?;
     let beside = other.as_ref().map(|other| measure(other, &images, args.seed, &bar)).transpose()?;
@@ -114,18 +113,14 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The images, and what to call them.
 fn open(model: &Model, args: &Args, context: &Context) -> anyhow::Result<(String, Dataset)> {
-    let options = model.info.open_options();
-    let source = args.data.as_deref().unwrap_or(&model.info.recipe.data().source);
-    let judged = open_judged(&Source::parse(source), &options)?;
-    if judged.part == "only" && args.data.is_none() && !context.quiet {
-        say("note: the data has no test part; these images include those that the model was trained on");
-    }
+    let Judged { name, part, images, .. } = evaluate::open(model, args.data.as_deref(), Part::Test, context)?;
     let images = match args.limit {
-        Some(limit) => judged.images.limit(limit as usize, args.seed),
-        None => judged.images,
+        Some(limit) => images.limit(limit as usize, args.seed),
+        None => images,
     };
-    Ok((format!("the {} part of {}", judged.part, judged.name), images))
+    Ok((format!("the {part} part of {name}"), images))
 }
 
 fn bar(quiet: bool, models: usize) -> ProgressBar {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use tailor_data::{Dataset, ImageShape, OpenOptions, Source, Strangers, Views, open_judged};
+use tailor_data::{Dataset, ImageShape, Judged, OpenOptions, Source, Strangers, Views, open_judged};
 use tailor_eval::{Detection, energies};
 use tailor_report::{Sheet, SheetCard, SheetGroup, SheetSection, SheetTable, percent, sheet_html};
 use tailor_train::run::replace_file;
 use tailor_train::{Classifier, Model};
 
 use super::Usage;
+use super::evaluate::{self, Part};
 use crate::Context;
 use crate::progress::say;
 use crate::results::picture;
@@ -87,8 +88,8 @@ struct Scores {
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     let model = super::model(&args.model, Views::None, &context)?;
     let limit = args.images as usize;
-    let (known_name, known) = known(&model)?;
-    let known = known.limit(limit, args.seed);
+    let Judged { name, part, images, .. } = evaluate::open(&model, None, Part::Test, &context)?;
+    let (known_name, known) = (format!("the {part} part of {name}"), images.limit(limit, args.seed));
     let kinds = kinds(&model, &args, limit, context.quiet)?;
     let note = |text: &str| {
         if !context.quiet {
@@ -157,24 +158,13 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the model knows: the test part of what it was trained on.
-fn known(model: &Model) -> anyhow::Result<(String, Dataset)> {
-    let judged = open_judged(&Source::parse(&model.info.recipe.data().source), &options(model))?;
-    super::check_fit(model, &judged.images)?;
-    let part = if judged.part == "only" { "all" } else { judged.part };
-    Ok((format!("the {part} part of {}", judged.name), judged.images))
-}
-
-/// Strangers have classes of their own.
-fn options(model: &Model) -> OpenOptions {
-    OpenOptions { class_names: None, ..model.info.open_options() }
-}
-
 /// The strangers, each kind with its name.
 fn kinds(model: &Model, args: &Args, limit: usize, quiet: bool) -> anyhow::Result<Vec<(String, Dataset)>> {
     let shape = model.info.shape;
     let open = |source: &str| -> anyhow::Result<(String, Dataset)> {
-        let judged = open_judged(&Source::parse(source), &options(model))?;
+        // Strangers have classes of their own.
+        let options = OpenOptions { class_names: None, ..model.info.open_options() };
+        let judged = open_judged(&Source::parse(source), &options)?;
         let images = judged.images.limit(limit, args.seed).resized(shape.height, shape.width)?;
         if images.shape() != shape {
             let text =
