@@ -67,7 +67,8 @@ impl<'a> Inputs<'a> {
         self.is_cut
     }
 
-    /// Hands over the images of a path, some at a time. What cannot be read is reported and counted.
+    /// Hands over the images of a path, or of a published data set by its name, some at a time. What cannot be read is reported
+    /// and counted.
     ///
     /// # Errors
     /// Those of `take`.
@@ -80,10 +81,15 @@ impl<'a> Inputs<'a> {
             self.is_cut = true;
             return Ok(());
         }
-        match kind_of(path) {
+        let source = path.to_str().map_or_else(|| Source::Path(path.into()), Source::parse);
+        let kind = match &source {
+            Source::Path(path) => kind_of(path),
+            _ => Ok(PathKind::Dataset),
+        };
+        match kind {
             Ok(PathKind::Image) => self.read_files(&[path.to_path_buf()], take),
             Ok(PathKind::ImageFolder | PathKind::ClassFolders) => self.read_folder(path, take),
-            Ok(PathKind::Dataset) => match self.open_dataset(path) {
+            Ok(PathKind::Dataset) => match self.open_dataset(&source) {
                 Ok(dataset) => self.read_dataset(&dataset, take),
                 Err(error) => {
                     self.fail(&error);
@@ -200,13 +206,12 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    fn open_dataset(&self, path: &Path) -> anyhow::Result<Dataset> {
-        let dataset = open_judged(&Source::Path(path.into()), &OpenOptions::default())?.images;
+    fn open_dataset(&self, source: &Source) -> anyhow::Result<Dataset> {
+        let dataset = open_judged(source, &OpenOptions::default())?.images;
         let needed = self.info.shape;
         anyhow::ensure!(
             dataset.shape() == needed,
-            "{} holds images of {}, but the model takes {needed}",
-            path.display(),
+            "{source} holds images of {}, but the model takes {needed}",
             dataset.shape()
         );
         Ok(dataset)

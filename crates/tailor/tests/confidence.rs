@@ -96,8 +96,8 @@ fn predict_says_not_sure_and_names_sets_in_every_format() {
     let sets: usize = lines.iter().map(|line| line["set"].as_array().unwrap().len()).sum();
     assert!(sets > 1200, "some sets have several classes");
     let csv = bench.succeed(&["predict", "run", "noisy", "--format", "csv", "--top", "1"]).out;
-    assert!(csv.starts_with("image,class_1,probability_1,sure,set,strange\n"), "{csv}");
-    let of_csv = csv.lines().skip(1).filter(|line| line.split(',').rev().nth(2) == Some("false")).count();
+    assert!(csv.starts_with("image,class_1,probability_1,sure,set,distance,strange\n"), "{csv}");
+    let of_csv = csv.lines().skip(1).filter(|line| line.split(',').rev().nth(3) == Some("false")).count();
     assert_eq!(of_csv, unsure, "{csv}");
 }
 

@@ -115,6 +115,10 @@ fn pictures_a_page_and_a_table_are_written() {
     let page = String::from_utf8(bench.read("explained/explanations.html")).unwrap();
     assert_eq!(page.matches("<figure>").count(), 9);
     assert!(page.contains("grad-cam at conv2 (15×15)") && !page.contains("http"), "{page}");
+    assert!(
+        page.contains("tailor explain run &#39;a b.png&#39; bars --limit 3 --top 2"),
+        "the command: {page}"
+    );
     // Images of the data set come with their class.
     assert!(page.contains("is 0") && page.contains("is 1"), "labels are shown");
     assert!(bench.listing().iter().all(|name| !name.ends_with("filters.png")));
@@ -188,7 +192,7 @@ fn what_cannot_be_explained_is_said_in_one_sentence() {
 #[test]
 fn a_map_of_the_test_part_holds_every_image_and_is_the_same_again() {
     let bench = bars_bench(2);
-    let ran = bench.succeed(&["embed", "run"]);
+    let ran = bench.succeed(&["embed", "run", "--output", "embedding.html"]);
     assert!(ran.out.contains("embedding.html") && ran.err.contains("80 images of the test part"));
     let page = bench.read("embedding.html");
     let text = String::from_utf8(page.clone()).unwrap();

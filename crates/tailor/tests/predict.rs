@@ -37,7 +37,7 @@ fn images_are_named_in_every_format() {
 
     let csv = bench.succeed(&["predict", "run", "b.png", "--format", "csv", "--top", "1"]).out;
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!(lines[0], "image,class_1,probability_1,strange");
+    assert_eq!(lines[0], "image,class_1,probability_1,distance,strange");
     assert!(lines[1].starts_with("b.png,0,0."), "{csv}");
 }
 
@@ -54,6 +54,13 @@ fn one_bad_file_is_reported_and_the_rest_are_classified() {
     assert_eq!(images, ["photos/a.png", "photos/deeper/c.png"]);
     assert!(ran.err.contains("broken.png") && ran.err.contains("missing.png"), "{}", ran.err);
     assert!(ran.err.contains("2 of 4 inputs could not be classified"), "{}", ran.err);
+}
+
+#[test]
+fn a_published_data_set_goes_by_its_name() {
+    let ran = trained().run(&["predict", "run", "fashion-mnist"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("fashion-mnist holds images of 28×28"), "{}", ran.err);
 }
 
 #[test]

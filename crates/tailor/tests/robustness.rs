@@ -120,7 +120,7 @@ fn predict_says_strange() {
     );
     let csv = bench.succeed(&["predict", "run", "noise.png", "--format", "csv", "--top", "1"]).out;
     assert!(
-        csv.starts_with("image,class_1,probability_1,strange\n") && csv.contains(",true\n"),
+        csv.starts_with("image,class_1,probability_1,distance,strange\n") && csv.contains(",true\n"),
         "{csv}"
     );
 }

@@ -32,7 +32,7 @@ Examples:
   tailor explain runs/starter-001 shoe.jpg                 writes explained/explanations.html and a PNG
   tailor explain runs/starter-001 shoe.jpg --class Bag     what speaks for a bag, and not for a shoe
   tailor explain runs/starter-001 photos/ --method occlusion --output why/
-  tailor explain model.safetensors t10k-images-idx3-ubyte.gz --limit 100
+  tailor explain runs/starter-001 fashion-mnist --limit 100
   tailor explain runs/starter-001 shoe.jpg --features      also filters and feature maps
 
 Methods: grad-cam and grad-cam++ for networks with convolutions; integrated-gradients for any network;
@@ -42,7 +42,7 @@ pub struct Args {
     /// A model file, or a run's folder
     model: PathBuf,
 
-    /// Images, folders of images, or data sets (IDX, CSV)
+    /// Images, folders of images, or data sets (IDX, CSV, fashion-mnist, mnist)
     #[arg(required = true, value_name = "IMAGE|FOLDER|DATASET")]
     inputs: Vec<PathBuf>,
 
@@ -131,7 +131,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
             explanations: &explanations,
             filters,
             notes: &notes,
-            reproduce: &reproduce(&args, &explainer),
+            reproduce: &super::command_line(),
         };
         let page = args.output.join(PAGE);
         replace_file(&page, explanations_html(&report)?.as_bytes())?;
@@ -152,28 +152,6 @@ fn class_named(model: &Model, name: &str) -> anyhow::Result<usize> {
         let known = names.join(", ");
         Usage(format!("the model knows no class {name:?}; its classes are {known}")).into()
     })
-}
-
-/// The command, for the page.
-fn reproduce(args: &Args, explainer: &Explainer) -> String {
-    let quoted = |text: String| match text.contains([' ', '\'', '"', '\\', '$']) {
-        true => format!("'{}'", text.replace('\'', "'\\''")),
-        false => text,
-    };
-    let inputs: Vec<String> = args.inputs.iter().map(|path| quoted(path.display().to_string())).collect();
-    let mut command = format!(
-        "tailor explain {} {} --method {}",
-        quoted(args.model.display().to_string()),
-        inputs.join(" "),
-        explainer.method()
-    );
-    if let Some(layer) = explainer.layer() {
-        command += &format!(" --layer {layer}");
-    }
-    if let Some(class) = &args.class {
-        command += &format!(" --class {}", quoted(class.clone()));
-    }
-    command + if args.features { " --features" } else { "" }
 }
 
 /// Explains images, and writes and prints what comes of it.

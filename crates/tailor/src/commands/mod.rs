@@ -186,9 +186,13 @@ fn model(path: &Path, views: Views, context: &Context) -> anyhow::Result<Model> 
     Ok(Model { views, ..model })
 }
 
-/// The command that is running, to be shown on its page.
+/// The command that is running, to be shown on its page and typed into a shell.
 fn command_line() -> String {
-    let arguments = std::env::args().skip(1);
+    let quoted = |text: String| match text.contains([' ', '\'', '"', '\\', '$']) {
+        true => format!("'{}'", text.replace('\'', "'\\''")),
+        false => text,
+    };
+    let arguments = std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().into()));
     std::iter::once("tailor".to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 

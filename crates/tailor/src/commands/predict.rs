@@ -28,13 +28,13 @@ the corners' color are trimmed, then it is made smaller, sharpened, centered, ne
 works for one garment on a plain light background, not for worn clothes or busy scenes.
 
 \"strange\" marks images that are further from the training images than 19 of 20 of their kind: perhaps not clothing
-at all. A model that `tailor calibrate` gave a threshold says \"not sure\" below it; one that it gave prediction sets
-names in braces the classes among which the true one is as often as promised.")]
+at all; JSON and CSV hold the distance, too. A model that `tailor calibrate` gave a threshold says \"not sure\" below
+it; one that it gave prediction sets names in braces the classes among which the true one is as often as promised.")]
 pub struct Args {
     /// A model file, or a run's folder
     model: PathBuf,
 
-    /// Images, folders of images, or data sets (IDX, CSV)
+    /// Images, folders of images, or data sets (IDX, CSV, fashion-mnist, mnist)
     #[arg(required = true, value_name = "IMAGE|FOLDER|DATASET")]
     inputs: Vec<PathBuf>,
 
@@ -173,9 +173,9 @@ impl Printer {
                 let classes = likeliest.into_iter().flat_map(|(class, p)| [class.to_string(), p.to_string()]);
                 let sure = is_sure.map(|is_sure| is_sure.to_string());
                 let set = set.map(|set| set.join(";"));
-                let strange = distance.map(|(_, is_strange)| is_strange.to_string());
+                let strange = distance.map(|(far, is_strange)| [far.to_string(), is_strange.to_string()]);
                 let image = std::iter::once(image.to_string());
-                image.chain(classes).chain(sure).chain(set).chain(strange).collect()
+                image.chain(classes).chain(sure).chain(set).chain(strange.into_iter().flatten()).collect()
             })),
         }
     }
@@ -185,9 +185,10 @@ impl Printer {
         let confidence = self.confidence.as_ref();
         let sure = confidence.and_then(|c| c.abstention).map(|_| "sure".to_string());
         let set = confidence.and_then(|c| c.sets).map(|_| "set".to_string());
-        let strange = self.most_familiar.map(|_| "strange".to_string());
+        let strange = self.most_familiar.map(|_| ["distance", "strange"].map(String::from));
         let image = std::iter::once("image".to_string());
-        write_csv(std::iter::once(image.chain(classes).chain(sure).chain(set).chain(strange).collect()))
+        let last = strange.into_iter().flatten();
+        write_csv(std::iter::once(image.chain(classes).chain(sure).chain(set).chain(last).collect()))
     }
 
     fn answer<'a>(&self, image: &'a str, predictions: &'a Predictions, i: usize) -> Answer<'a> {

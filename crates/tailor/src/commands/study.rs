@@ -97,7 +97,7 @@ pub fn run(command: Command, context: Context) -> anyhow::Result<ExitCode> {
         seeds.join(", "),
         thousands(trained.validated)
     );
-    let reproduce = std::env::args().collect::<Vec<_>>().join(" ");
+    let reproduce = super::command_line();
     let study = Convergence {
         title: &title,
         description: &description,
