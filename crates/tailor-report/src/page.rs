@@ -19,8 +19,8 @@ const NARROW: usize = 12;
 const SAMPLE: usize = 40;
 /// Pictures of the worst mistakes and of the least certain predictions.
 const RANKED: usize = 20;
-/// Examples with what spoke for them.
-const EXAMPLES: usize = 20;
+/// Examples with what spoke for them: one of each class, unless there are more than anyone looks through.
+const EXAMPLES: usize = 100;
 /// Which pictures are drawn at random: always the same, so that the same run gives the same page.
 const SAMPLE_SEED: u64 = 1;
 

@@ -58,6 +58,8 @@ pub struct SheetGroup {
     pub curves: Option<StrengthCurves>,
     /// The pictures.
     pub cards: Vec<SheetCard>,
+    /// Whether each two belong together.
+    pub is_paired: bool,
 }
 
 /// A picture and what is said of it.
@@ -215,8 +217,12 @@ mod tests {
             accuracies: vec![0.9, 0.5, 0.1],
             other: Some(("<g>".into(), vec![0.8, 0.7, f64::NAN])),
         };
-        let group =
-            SheetGroup { curves: Some(curves), cards: vec![card(5), card(100)], ..SheetGroup::default() };
+        let group = SheetGroup {
+            curves: Some(curves),
+            cards: vec![card(5), card(100)],
+            is_paired: true,
+            ..SheetGroup::default()
+        };
         let table =
             SheetTable { heading: vec!["<h>".into(), "i".into()], rows: vec![vec!["j".into(), "k".into()]] };
         let section =
@@ -232,6 +238,7 @@ mod tests {
         Document::parse_with_options(&page, options).unwrap_or_else(|error| panic!("{error}\n{page}"));
         assert!(!page.contains("NaN") && page.contains("id=\"l---m\""));
         assert_eq!(page.matches("<img").count(), 2);
+        assert!(page.contains("class=\"cards paired\""));
         assert!(sheet_html(&Sheet::default()).is_ok());
     }
 }

@@ -110,9 +110,13 @@ function show(i) {
     said.classList.toggle('wrong', isWrong(i));
     card.querySelector('.origin').textContent = data.origins[i];
     const ratio = devicePixelRatio || 1, box = map.getBoundingClientRect(), [x, y] = at(i).map((place) => place / ratio);
-    const left = x + 16 + card.offsetWidth < box.width ? x + 16 : Math.max(0, x - 16 - card.offsetWidth);
-    card.style.left = `${left}px`;
-    card.style.top = `${Math.max(0, Math.min(box.height - card.offsetHeight, y - card.offsetHeight / 2))}px`;
+    const width = card.offsetWidth, height = card.offsetHeight;
+    const within = (place, length, room) => Math.max(0, Math.min(room - length, place));
+    // Right of the dot or left of it, or beneath or above where neither has room, so that the dot stays in sight.
+    const left = x + 16 + width < box.width ? x + 16 : x - 16 - width;
+    const below = y + 16 + height < box.height ? y + 16 : y - 16 - height;
+    card.style.left = `${left >= 0 ? left : within(x - width / 2, width, box.width)}px`;
+    card.style.top = `${left >= 0 ? within(y - height / 2, height, box.height) : below}px`;
   }
   draw();
 }

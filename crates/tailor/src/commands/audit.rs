@@ -395,7 +395,7 @@ fn sheet(
         lines: vec![
             format!("labeled {}", name(error.given)),
             format!(
-                "{:.0} % against {:.1} %",
+                "{:.0}\u{202f}% against {:.1}\u{202f}%",
                 100.0 * predictions.row(error.image)[error.suggested],
                 100.0 * predictions.row(error.image)[error.given]
             ),
@@ -403,7 +403,8 @@ fn sheet(
         origin: images.origin(error.image),
         is_marked: false,
     };
-    let mut words = words(audit).into_iter();
+    // On a page, a number and its sign stay on one line.
+    let mut words = words(audit).into_iter().map(|sentence| sentence.replace(" %", "\u{202f}%"));
     let labels = SheetSection {
         heading: "Labels that are probably wrong".into(),
         remarks: vec![format!(
@@ -473,7 +474,10 @@ fn pair_group(count: &PairCount, pairs: &[NearDuplicate], splits: &Splits) -> Sh
             SheetCard {
                 picture: picture(images, copy.index),
                 caption: images.class_names()[copy.label].clone(),
-                lines: vec![format!("{} {}", copy.part, copy.index), format!("r = {:.4}", pair.correlation)],
+                lines: vec![
+                    format!("{} {}", copy.part, copy.index),
+                    format!("r\u{a0}=\u{a0}{:.4}", pair.correlation),
+                ],
                 origin: images.origin(copy.index),
                 is_marked: is_conflict,
             }
@@ -481,5 +485,5 @@ fn pair_group(count: &PairCount, pairs: &[NearDuplicate], splits: &Splits) -> Sh
     });
     let heading = place(count.parts);
     let note = "Side by side; marked: different labels.".into();
-    SheetGroup { heading, note, cards: cards.collect(), ..SheetGroup::default() }
+    SheetGroup { heading, note, cards: cards.collect(), is_paired: true, ..SheetGroup::default() }
 }

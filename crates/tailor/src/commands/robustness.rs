@@ -293,5 +293,6 @@ fn group(
             other,
         }),
         cards: (0..=STRENGTHS).map(card).collect::<anyhow::Result<_>>()?,
+        is_paired: false,
     })
 }
