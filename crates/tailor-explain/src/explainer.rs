@@ -93,10 +93,11 @@ impl<'a> Explainer<'a> {
             (Method::Attention, Some(probe)) => match tokens(probe) {
                 Some(tokens) => Way::Attention { probe, tokens },
                 None => {
-                    return unsuitable(
-                        "follows attention layers, and this network has none",
-                        "grad-cam, integrated-gradients or occlusion",
-                    );
+                    let instead = match image_places(probe).is_empty() {
+                        true => "integrated-gradients or occlusion",
+                        false => "grad-cam, integrated-gradients or occlusion",
+                    };
+                    return unsuitable("follows attention layers, and this network has none", instead);
                 }
             },
             (Method::GradCam | Method::GradCamPlusPlus, Some(probe)) => {
@@ -400,10 +401,13 @@ mod tests {
             text.contains("grad-cam needs a convolution") && text.contains("integrated-gradients"),
             "{text}"
         );
-        assert!(error(Some(&dense), Method::Attention, None).contains("has none; use grad-cam"));
+        assert!(
+            error(Some(&dense), Method::Attention, None).contains("has none; use integrated-gradients or")
+        );
         assert!(error(None, Method::GradCam, None).contains("baseline; use --method occlusion"));
         assert!(error(Some(&dense), Method::Occlusion, Some("fc1")).contains("leave --layer out"));
         let convolution = probe(r#"[{"type": "conv", "filters": 2}, {"type": "max-pool"}]"#);
+        assert!(error(Some(&convolution), Method::Attention, None).contains("has none; use grad-cam, "));
         let text = error(Some(&convolution), Method::GradCam, Some("fc1"));
         assert!(text.contains("\"fc1\"") && text.ends_with("conv1, pool1"), "{text}");
     }

@@ -72,7 +72,52 @@ fn image() -> Vec<u8> {
     (0..SIDE * SIDE).map(|i| if is_bright(i) { 250 } else { 0 }).collect()
 }
 
+/// A transformer over 3×3 patches, one head, four values each.
+fn transformer(seed: u64) -> Network {
+    let layers = r#"[{"type": "conv", "filters": 4, "kernel": 4, "stride": 4, "activation": "none"},
+        {"type": "tokens", "class-token": true}, {"type": "transformer-block", "heads": 1, "units": 4},
+        {"type": "layer-norm"}, {"type": "class-token"}]"#;
+    let layers: Vec<LayerSpec> = serde_json::from_str(layers).unwrap();
+    let shape = Shape::Image { height: SIDE, width: SIDE, channels: 1 };
+    Network::new(&Architecture::new(layers), shape, 2, seed, &Device::flex()).unwrap()
+}
+
+/// The class token asks for bright patches: the first two values of a patch are its brightness and the negative of it, the last
+/// two of the class token 1 and −1; its query is the difference of these, a patch's key that of those.
+fn knowing_brightness() -> Network {
+    let mut network = transformer(1);
+    let mut tensors = network.export();
+    for tensor in &mut tensors {
+        let of = |i: usize| match tensor.name.rsplit_once('.').unwrap() {
+            ("conv1", "weight") => [1.0, -1.0, 0.0, 0.0][i / 16] / 16.0,
+            ("tokens1", "class_token") => [0.0, 0.0, 1.0, -1.0][i],
+            // Rows of queries, keys and values.
+            (_, "in_proj_weight") => match i {
+                2 | 16 => 1.0,
+                3 | 17 => -1.0,
+                _ => 0.0,
+            },
+            (module, "weight") if module.contains("ln") => 1.0,
+            _ => 0.0,
+        };
+        let values: Vec<f32> = (0..tensor.values.len()).map(of).collect();
+        tensor.values = values;
+    }
+    network.import(tensors).unwrap();
+    network
+}
+
+/// One bright patch: that of the second row and the third column.
+fn patch() -> Vec<u8> {
+    let is_bright = |i: usize| (4..8).contains(&(i / SIDE)) && (8..12).contains(&(i % SIDE));
+    (0..SIDE * SIDE).map(|i| if is_bright(i) { 250 } else { 0 }).collect()
+}
+
 fn explain(network: &Network, method: Method, class: usize) -> Heat {
+    explain_image(network, method, class, &image())
+}
+
+fn explain_image(network: &Network, method: Method, class: usize, image: &[u8]) -> Heat {
     let (probe, normalization, predictor) =
         (Probe::new(network), Normalization::unit(1), network.predictor());
     let logits = |pixels: &[u8]| {
@@ -87,7 +132,7 @@ fn explain(network: &Network, method: Method, class: usize) -> Heat {
         normalization: &normalization,
     };
     let explainer = Explainer::new(subject, Some(method), None).unwrap();
-    explainer.explain(&image(), &[class]).remove(0)
+    explainer.explain(image, &[class]).remove(0)
 }
 
 /// The share of the positive heat in each quarter, row by row.
@@ -122,6 +167,19 @@ fn class_activation_maps_follow_the_filter_that_the_class_asks_for() {
                 assert_eq!(value > 0.0, is_edge, "{method}, class {class}, row {row}, column {column}");
             }
         }
+    }
+}
+
+#[test]
+fn roll_out_follows_the_patch_that_the_class_token_asks_for() {
+    let heat = explain_image(&knowing_brightness(), Method::Attention, 0, &patch());
+    assert_eq!((heat.width(), heat.height()), (3, 3));
+    // Queries and keys have the product 2√2 · 2√2 / √4 = 4 at the bright patch and 0 elsewhere, so that this patch gets
+    // e⁴ / (e⁴ + 9) of the attention, each other one 1 / (e⁴ + 9), half of which is mixed in.
+    let all = 4.0f32.exp() + 9.0;
+    for (i, &value) in heat.values().iter().enumerate() {
+        let expected = if i == 5 { 4.0f32.exp() } else { 1.0 } / all / 2.0;
+        assert!((value - expected).abs() < 1e-3 * expected, "patch {i}: {value}, not {expected}");
     }
 }
 
@@ -160,4 +218,9 @@ fn other_weights_give_another_map() {
         // The same weights give the same map.
         assert_eq!(rank_correlation(heat.values(), explain(&knowing, method, 0).values()), 1.0);
     }
+    let attention = |network| explain_image(&network, Method::Attention, 0, &patch());
+    let heat = attention(knowing_brightness());
+    let correlations: Vec<f64> =
+        (2..10).map(|seed| rank_correlation(heat.values(), attention(transformer(seed)).values())).collect();
+    assert!(correlations.iter().sum::<f64>().abs() / 8.0 < 0.5, "attention: {correlations:?}");
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use tailor_data::ImageShape;
 use tailor_explain::integrated_gradients::{STEPS, integrated_gradients};
+use tailor_explain::occlusion::{Patch, occlusion};
 use tailor_explain::rollout::rollout;
 use tailor_explain::{Heat, cam};
 use tailor_nn::architecture::{Architecture, LayerSpec};
@@ -114,6 +116,26 @@ fn integrated_gradients_agree_with_pytorch_and_sum_to_the_difference_of_logits()
         assert!(error(STEPS) < 0.01 * difference.abs().max(1.0), "{} against {difference}", sum(STEPS));
         assert!(error(1024) < 1e-3 * difference.abs().max(1.0), "{} against {difference}", sum(1024));
     }
+}
+
+#[test]
+fn occlusion_agrees_with_pytorch() {
+    let (probe, reference) = (Reference::read("convolutions").convolutions(), Reference::read("occlusion"));
+    let bytes = |values: &[f32]| values.iter().map(|&value| value as u8).collect::<Vec<u8>>();
+    let logits = |pixels: &[u8]| {
+        let values: Vec<f32> = pixels.iter().map(|&value| f32::from(value) / 255.0).collect();
+        probe.activations(&values, probe.layers().len())
+    };
+    let (images, cover) = (bytes(&reference.images("input")), bytes(reference.values("cover")));
+    let patch = Patch { size: 3, stride: 2 };
+    let each = images.chunks(11 * 11 * 2).zip(reference.classes());
+    let ours: Vec<f32> = each
+        .flat_map(|(image, class)| {
+            let heat = occlusion(logits, image, ImageShape::new(11, 11, 2), class, patch, &cover);
+            heat.values().to_vec()
+        })
+        .collect();
+    assert_close("occlusion", &ours, reference.values("occlusion"));
 }
 
 #[test]

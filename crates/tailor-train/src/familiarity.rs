@@ -158,6 +158,29 @@ mod tests {
         assert!((nowhere[0] - 2f64.sqrt()).abs() < 1e-6);
     }
 
+    #[derive(Deserialize)]
+    struct Case {
+        dimensions: usize,
+        neighbors: usize,
+        exemplars: Vec<f32>,
+        features: Vec<f32>,
+        distances: Vec<f64>,
+        threshold: f64,
+    }
+
+    #[test]
+    fn distances_and_threshold_are_those_of_scikit_learn_and_numpy() {
+        let case: Case = serde_json::from_str(include_str!("../tests/vectors/familiarity.json")).unwrap();
+        let exemplars = unit_rows(&case.exemplars, case.dimensions);
+        let familiarity = Familiarity::new(case.dimensions, exemplars, case.neighbors, 0.0);
+        let found = familiarity.distances(&case.features);
+        for (ours, theirs) in found.iter().zip(&case.distances) {
+            assert!((ours - theirs).abs() < 1e-5, "{ours}, scikit-learn {theirs}");
+        }
+        assert_eq!(found.len(), case.distances.len());
+        assert!((accepting_threshold(&found) - case.threshold).abs() < 1e-5);
+    }
+
     #[test]
     fn what_is_stored_reads_back_to_the_bit_and_lies_are_refused() {
         let exemplars: Vec<f32> = [0.1, -0.7, 0.333, 0.5].map(rounded).to_vec();

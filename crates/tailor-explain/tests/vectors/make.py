@@ -10,6 +10,8 @@ Networks have their weights under PyTorch's names, `input` [N, C, H, W] and the 
     grad-cam.LAYER, grad-cam++.LAYER    [N, H, W]: Selvaraju et al. 2017, equations 1 and 2; Chattopadhay et al. 2018,
                                         equations 15 and 19
     integrated-gradients                [N, C, H, W]: Sundararajan et al. 2017, equation 3, by midpoints, from `baseline`
+    occlusion                           [N, H, W]: Zeiler & Fergus 2014, section 4.2, of ln p, with a patch of 3×3 moved by 2, of the
+                                        color `cover`; of the network of `convolutions`, for pixels of 0 to 255
     rollout                             [N, T, T]: Abnar & Zuidema 2020, section 3, in NumPy from PyTorch's attention weights
 
 `neighbors.safetensors`: points [N, D], their joint probabilities P [N, N] at a perplexity of 10, and scikit-learn's map at a
@@ -69,14 +71,18 @@ def integrated_gradients(network, x, baseline, classes):
     return (x - baseline) * total / STEPS
 
 
-def convolutions(seed):
-    """The tensors, unless a map is nearly empty and nothing could be compared with it."""
-    torch.manual_seed(seed)
-    network = nn.Sequential(OrderedDict([
+def small_network():
+    return nn.Sequential(OrderedDict([
         ("conv1", nn.Conv2d(2, 6, 3)), ("r1", nn.ReLU()), ("pool1", nn.MaxPool2d(2)),
         ("conv2", nn.Conv2d(6, 8, 3, padding=1, bias=False)), ("bn1", nn.BatchNorm2d(8)), ("r2", nn.ReLU()),
         ("pool2", nn.AvgPool2d(2)), ("flatten", nn.Flatten()), ("fc1", nn.Linear(32, 9)), ("r3", nn.ReLU()),
         ("fc2", nn.Linear(9, 4))]))
+
+
+def convolutions(seed):
+    """The tensors, unless a map is nearly empty and nothing could be compared with it."""
+    torch.manual_seed(seed)
+    network = small_network()
     with torch.no_grad():
         network.conv1.weight *= 3  # maps of a size that errors show in
         network.conv2.weight *= 3
@@ -94,6 +100,26 @@ def convolutions(seed):
     tensors["integrated-gradients"] = integrated_gradients(network, x, baseline, classes)
     is_full = all(heat.max() > 0.01 for name, heat in tensors.items() if name.startswith("grad-cam"))
     return tensors if is_full else None
+
+
+def occlusion(convolutions):
+    network = small_network()
+    network.load_state_dict(convolutions, strict=False)
+    network.eval()
+    torch.manual_seed(4)
+    images, classes, cover = torch.randint(0, 256, (4, 2, 11, 11)), torch.tensor([3, 0, 2, 1]), torch.tensor([30, 200])
+
+    def log_p(x):
+        with torch.no_grad():
+            return F.log_softmax(network(x / 255), 1).gather(1, classes[:, None])[:, 0].double()
+    falls, patches = torch.zeros(4, 11, 11, dtype=torch.double), torch.zeros(11, 11)
+    for top in range(0, 9, 2):
+        for left in range(0, 9, 2):
+            covered = images.clone()
+            covered[:, :, top:top + 3, left:left + 3] = cover[:, None, None]
+            falls[:, top:top + 3, left:left + 3] += (log_p(images) - log_p(covered))[:, None, None]
+            patches[top:top + 3, left:left + 3] += 1
+    save("occlusion", {"input": images, "classes": classes, "cover": cover, "occlusion": falls / patches})
 
 
 class Tokens(nn.Module):
@@ -182,6 +208,8 @@ def neighbors():
                        "start": torch.from_numpy(start), "map": torch.from_numpy(theirs.embedding_)})
 
 
-save("convolutions", next(filter(None, map(convolutions, range(1000)))))
+of_convolutions = next(filter(None, map(convolutions, range(1000))))
+save("convolutions", of_convolutions)
+occlusion(of_convolutions)
 transformer()
 neighbors()
