@@ -12,6 +12,7 @@ use tempfile::TempDir;
 /// A scratch folder in which the program runs.
 pub struct Bench {
     folder: TempDir,
+    threads: &'static str,
 }
 
 /// What a command left behind.
@@ -23,7 +24,12 @@ pub struct Ran {
 
 impl Bench {
     pub fn new() -> Self {
-        Bench { folder: tempfile::tempdir().unwrap() }
+        Bench { folder: tempfile::tempdir().unwrap(), threads: "2" }
+    }
+
+    /// For tests that run beside each other.
+    pub fn single_threaded() -> Self {
+        Bench { threads: "1", ..Bench::new() }
     }
 
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -43,7 +49,7 @@ impl Bench {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::cargo_bin("tailor").unwrap();
-        command.current_dir(self.folder.path()).args(arguments).args(["--threads", "2"]);
+        command.current_dir(self.folder.path()).args(arguments).args(["--threads", self.threads]);
         command
     }
 
