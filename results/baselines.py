@@ -14,13 +14,13 @@ REPORTED = {"hog-svm": "92.6", "rbf-svm": "89.7", "gradient-boosting": "88.0", "
 rows = []
 for run in sorted((Path(__file__).parent / "baselines").iterdir()):
     evaluation = json.loads((run / "evaluation.json").read_text())
-    cost = json.loads((run / "cost.json").read_text())
+    timing, size = (json.loads((run / name).read_text()) for name in ("timing.json", "size.json"))
     (fit,) = csv.DictReader((run / "metrics.csv").open())
-    rows.append((evaluation["accuracy"], run.name, evaluation, cost, fit))
+    rows.append((evaluation["accuracy"], run.name, evaluation, timing, size, fit))
 
 print("| baseline | reported, % | test accuracy, % | loss | macro F1 | fit | 10,000 predictions | model file |")
 print("|---|--:|--:|--:|--:|--:|--:|--:|")
-for accuracy, name, evaluation, cost, fit in sorted(rows, reverse=True):
+for accuracy, name, evaluation, timing, size, fit in sorted(rows, reverse=True):
     print(f"| `{name}` | {REPORTED.get(name, '–')} | {100 * accuracy:.2f} | {evaluation['loss']:.3f} "
           f"| {evaluation['macro_average']['f1']:.3f} | {float(fit['seconds']):.0f} s "
-          f"| {10_000 / cost['images_per_second']:.1f} s | {cost['model_bytes'] / 1e6:.1f} MB |")
+          f"| {timing['seconds']:.1f} s | {size['bytes'] / 1e6:.1f} MB |")
