@@ -45,6 +45,12 @@ impl Confusion {
         })
     }
 
+    /// The mean of so many models whose counts these are together, rounded to whole images.
+    pub fn per_model(&self, models: usize) -> Self {
+        let mean = |count: &usize| (*count as f64 / models as f64).round() as usize;
+        Self { counts: self.counts.iter().map(|row| row.iter().map(mean).collect()).collect() }
+    }
+
     /// Number of classes, K.
     pub fn classes(&self) -> usize {
         self.counts.len()

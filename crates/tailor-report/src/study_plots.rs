@@ -268,12 +268,11 @@ impl<'a> StudyPlots<'a> {
     }
 }
 
-/// The trials that no other beats in both, by training time.
+/// The trials that no other beats in both, by training time, of those that came to their end: the time of another is when it was
+/// stopped, which says nothing of its settings.
 pub(crate) fn front(trials: &[StudyTrial]) -> Vec<&StudyTrial> {
-    let mut trials: Vec<&StudyTrial> = trials
-        .iter()
-        .filter(|trial| matches!(trial.fate, Fate::Complete | Fate::Pruned) && trial.accuracy().is_some())
-        .collect();
+    let mut trials: Vec<&StudyTrial> =
+        trials.iter().filter(|trial| trial.fate == Fate::Complete && trial.accuracy().is_some()).collect();
     trials.sort_by(|a, b| {
         a.seconds
             .total_cmp(&b.seconds)

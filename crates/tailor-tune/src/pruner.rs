@@ -1,5 +1,7 @@
 //! When to give a trial up: its score after an epoch against the scores that others had after as many.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{State, Trial};
@@ -25,6 +27,13 @@ pub enum Pruner {
     /// Successive halving in several brackets, which begin to stop trials at epoch 1, 3, 9, …: for spaces where the first
     /// epochs mislead (Li et al. 2018, "Hyperband", algorithm 1).
     Hyperband,
+}
+
+/// As in `study.toml` and on the command line.
+impl fmt::Display for Pruner {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl Pruner {

@@ -112,6 +112,9 @@ struct ClassRow {
 struct Matrices {
     first: Name,
     second: Name,
+    /// Of how many runs the counts are the mean, if of several.
+    first_runs: String,
+    second_runs: String,
     first_svg: String,
     second_svg: String,
     difference_svg: String,
@@ -307,13 +310,21 @@ fn classes(comparison: &Comparison, difference: &Difference) -> Classes {
 
 fn matrices(comparison: &Comparison, difference: &Difference) -> Matrices {
     let names = &comparison.class_names;
-    let first = comparison.contestants[difference.first].confusion();
-    let second = comparison.contestants[difference.second].confusion();
+    let sides = [difference.first, difference.second].map(|place| &comparison.contestants[place]);
+    let [first, second] = sides.map(Contestant::confusion);
+    // The difference is of all images of all runs; side by side they are read as one run each.
+    let [first_mean, second_mean] = sides.map(|side| side.confusion().per_model(side.runs.len()));
+    let [first_runs, second_runs] = sides.map(|side| match side.runs.len() {
+        1 => String::new(),
+        runs => format!(", mean of {runs} runs"),
+    });
     Matrices {
         first: name(comparison, difference.first),
         second: name(comparison, difference.second),
-        first_svg: heat_map::heat_map(names, &first).inline(),
-        second_svg: heat_map::heat_map(names, &second).inline(),
+        first_runs,
+        second_runs,
+        first_svg: heat_map::heat_map(names, &first_mean).inline(),
+        second_svg: heat_map::heat_map(names, &second_mean).inline(),
         difference_svg: difference_map::difference_map(names, &first, &second).inline(),
         remark: marked(&remarks::confusion(comparison, difference, &first, &second)),
     }

@@ -9,6 +9,8 @@ mod tpe;
 
 pub use grid::grid;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use tailor_data::random::{Generator, image_seed};
 
@@ -34,6 +36,13 @@ pub enum Sampler {
     Tpe,
     /// A Gaussian process and expected improvement (Snoek et al. 2012).
     Gp,
+}
+
+/// As in `study.toml` and on the command line.
+impl fmt::Display for Sampler {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl Settings {

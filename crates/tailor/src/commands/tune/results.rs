@@ -12,7 +12,7 @@ use tailor_tune::importance::importance;
 use tailor_tune::{Candidate, Domain, Parameter, State, Study, Trial};
 
 use super::experiment::with_settings;
-use super::watch::short_names;
+use super::watch::{full_names, short_names};
 use crate::Context;
 
 /// Names of the files in a study's folder.
@@ -97,9 +97,8 @@ fn best_recipe(study: &Study, recipe: &Recipe) -> anyhow::Result<Option<String>>
 
 fn trials_csv(study: &Study) -> anyhow::Result<String> {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    let keys = study.space.parameters.iter().map(|parameter| parameter.key.clone());
     let head = ["trial", "state", "validation_accuracy", "epochs", "seconds", "threads"].map(String::from);
-    csv.write_record(head.into_iter().chain(keys))?;
+    csv.write_record(head.into_iter().chain(full_names(study)))?;
     for trial in study.trials() {
         let state = match &trial.state {
             State::Running => "running".to_string(),
@@ -125,7 +124,7 @@ fn page(study: &Study, recipe: &Recipe, best_recipe: &str, context: &Context) ->
         name,
         scale: scale(parameter),
     });
-    let folder = study.folder().display();
+    let (folder, settings) = (study.folder().display(), &study.settings);
     let report = StudyReport {
         title: &format!("Tuning {}", recipe.name),
         description: &recipe.description,
@@ -138,7 +137,11 @@ fn page(study: &Study, recipe: &Recipe, best_recipe: &str, context: &Context) ->
         best_recipe,
         facts: facts(study, context),
         reproduce: &format!(
-            "tailor tune --study {folder}    # goes on, or says again what was found\ntailor train {folder}/best.toml"
+            "tailor tune --study {folder}    # goes on, or says again what was found\ntailor train {folder}/best.toml\n\n\
+             # another search like this one; with one worker it draws the same trials\n\
+             tailor tune {folder}/recipe.toml --space {folder}/space.toml --trials {} --epochs {} \\\n  \
+             --sampler {} --pruner {} --seed {}",
+            settings.trials, settings.epochs, settings.sampler, settings.pruner, settings.seed
         ),
     };
     Ok(study_html(&report)?)
@@ -228,11 +231,11 @@ fn facts(study: &Study, context: &Context) -> Vec<(String, String)> {
     let settings = &study.settings;
     let mut facts = vec![("tailor".to_string(), env!("CARGO_PKG_VERSION").to_string())];
     let mut add = |name: &str, value: String| facts.push((name.to_string(), value));
-    for parameter in &study.space.parameters {
-        add(&parameter.key, parameter.domain.description());
+    for (parameter, name) in study.space.parameters.iter().zip(full_names(study)) {
+        add(&name, parameter.domain.description());
     }
-    add("Sampler", format!("{:?}", settings.sampler).to_lowercase());
-    add("Pruner", format!("{:?}", settings.pruner).to_lowercase());
+    add("Sampler", settings.sampler.to_string());
+    add("Pruner", settings.pruner.to_string());
     add("Trials", format!("{} of {}", study.trials().len(), settings.trials));
     add("Epochs", format!("up to {}", settings.epochs));
     add("Seed of the search", settings.seed.to_string());

@@ -212,11 +212,19 @@ pub fn short_names(study: &Study) -> Vec<String> {
         };
         ends(key).into_iter().find(is_good).unwrap_or_else(|| key.to_string())
     };
-    let names: Vec<String> = keys.iter().map(name).collect();
-    // A key with several ranges is told apart by what each range is for.
+    told_apart(study, keys.iter().map(name).collect())
+}
+
+/// For each parameter its key.
+pub fn full_names(study: &Study) -> Vec<String> {
+    told_apart(study, study.space.parameters.iter().map(|parameter| parameter.key.clone()).collect())
+}
+
+/// The names of parameters, with what each range is for where a key has several.
+fn told_apart(study: &Study, names: Vec<String>) -> Vec<String> {
     let with_condition = |(position, name): (usize, &String)| {
         let parameter = &study.space.parameters[position];
-        let is_alone = keys.iter().filter(|key| **key == parameter.key).count() == 1;
+        let is_alone = study.space.parameters.iter().filter(|other| other.key == parameter.key).count() == 1;
         let choices = parameter.conditions.iter().flat_map(|(parent, choices)| {
             let parent = &study.space.parameters[*parent].domain;
             choices.iter().map(|choice| parent.label(*choice as f64))
