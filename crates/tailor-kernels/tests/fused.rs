@@ -322,7 +322,8 @@ proptest! {
                 assert_close("y", y, &y_expected, 1e-6);
                 assert_close("dx", dx, &dx_expected, 1e-6);
                 assert_close("ds", ds, &ds_expected, 1e-5);
-                assert_close("mean", mean, &means, 1e-6);
+                // Sums of up to 1,089 values of about 1, and means of about 0.1 or less.
+                assert_close("mean", mean, &means, 1e-5);
                 assert_close("dx of the mean", dx_mean, &spread, 1e-6);
             },
         );
