@@ -313,18 +313,15 @@ fn matrices(comparison: &Comparison, difference: &Difference) -> Matrices {
     let sides = [difference.first, difference.second].map(|place| &comparison.contestants[place]);
     let [first, second] = sides.map(Contestant::confusion);
     // The difference is of all images of all runs; side by side they are read as one run each.
-    let [first_mean, second_mean] = sides.map(|side| side.confusion().per_model(side.runs.len()));
-    let [first_runs, second_runs] = sides.map(|side| match side.runs.len() {
-        1 => String::new(),
-        runs => format!(", mean of {runs} runs"),
-    });
+    let [first_count, second_count] = sides.map(|side| side.runs.len());
+    let of_runs = |runs: usize| if runs == 1 { String::new() } else { format!(", mean of {runs} runs") };
     Matrices {
         first: name(comparison, difference.first),
         second: name(comparison, difference.second),
-        first_runs,
-        second_runs,
-        first_svg: heat_map::heat_map(names, &first_mean).inline(),
-        second_svg: heat_map::heat_map(names, &second_mean).inline(),
+        first_runs: of_runs(first_count),
+        second_runs: of_runs(second_count),
+        first_svg: heat_map::heat_map(names, &first.per_model(first_count)).inline(),
+        second_svg: heat_map::heat_map(names, &second.per_model(second_count)).inline(),
         difference_svg: difference_map::difference_map(names, &first, &second).inline(),
         remark: marked(&remarks::confusion(comparison, difference, &first, &second)),
     }
