@@ -273,14 +273,12 @@ impl Dataset {
     pub fn resized(&self, height: usize, width: usize) -> Result<Dataset> {
         let shape = ImageShape { height, width, ..self.shape() };
         shape.check()?;
-        let labels = (0..self.len()).map(|i| self.label(i) as u16).collect();
-        let origins = Origins::Named((0..self.len()).map(|i| self.origin(i)).collect());
         let resized = Resized { images: self.clone(), shape };
-        let made = Self::made(shape, resized, labels, self.class_names().to_vec(), origins)?;
-        Ok(match &self.storage.pixels {
-            Pixels::Held(_) => made.into_memory(),
-            Pixels::Made(_) => made,
-        })
+        let pixels = match &self.storage.pixels {
+            Pixels::Held(_) => Pixels::Held(self.all_made(shape, |i, out| resized.make(i, out))),
+            Pixels::Made(_) => Pixels::Made(Box::new(resized)),
+        };
+        self.with_pixels(shape, pixels)
     }
 
     /// The same images in memory.
@@ -292,14 +290,22 @@ impl Dataset {
             return self;
         }
         let shape = self.shape();
+        let pixels = self.all_made(shape, |i, out| out.copy_from_slice(&self.image(i)));
+        self.with_pixels(shape, Pixels::Held(pixels)).expect("the labels were checked before")
+    }
+
+    /// Pixels `[N, H, W, C]` of as many images as these, made in parallel.
+    fn all_made(&self, shape: ImageShape, make: impl Fn(usize, &mut [u8]) + Sync) -> Vec<u8> {
         let mut pixels = vec![0; shape.len() * self.len()];
-        pixels.par_chunks_exact_mut(shape.len()).enumerate().for_each(|(i, out)| {
-            out.copy_from_slice(&self.image(i));
-        });
+        pixels.par_chunks_exact_mut(shape.len()).enumerate().for_each(|(i, out)| make(i, out));
+        pixels
+    }
+
+    /// These images' labels and origins with other pixels, which are theirs in this order.
+    fn with_pixels(&self, shape: ImageShape, pixels: Pixels) -> Result<Dataset> {
         let labels = (0..self.len()).map(|i| self.label(i) as u16).collect();
         let origins = Origins::Named((0..self.len()).map(|i| self.origin(i)).collect());
-        Self::with_origins(shape, pixels, labels, self.class_names().to_vec(), origins)
-            .expect("the labels and the shape were checked before")
+        Self::of(Storage { shape, pixels, labels, class_names: self.class_names().to_vec(), origins })
     }
 
     /// Images per class.
