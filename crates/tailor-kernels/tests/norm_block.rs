@@ -124,7 +124,8 @@ fn check(block: &ConvBlock, seed: u64) {
     let operands = Operands::draw(block, seed);
     let expected = expected(block, &operands);
     // What f32 rounds off an activation counts as much more as a channel's values are close to each other.
-    let lost = 1e-6 / expected.deviation;
+    // It is that of sums of about 1 and of their mean: some units in the last place.
+    let lost = 2e-6 / expected.deviation;
     for with_dx in [true, false] {
         everywhere(
             || kernel_results(block, &operands, with_dx),
