@@ -256,6 +256,7 @@ impl<'a> Product<'a> {
             activation: self.activation,
             output,
             output_step,
+            adds: false,
             index: std::ptr::null_mut(),
         });
     }

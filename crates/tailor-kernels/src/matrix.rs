@@ -7,6 +7,15 @@ use crate::tile::{Layout, Tiles, Unit};
 /// `c [rows, channels] = a [rows, reduction] · panels`, with `a` laid out as `layout` says and rows of `c` `step` floats
 /// apart.
 pub(crate) fn multiply(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32], step: usize) {
+    run(panels, layout, a, c, step, false);
+}
+
+/// The same, added to what `c` holds.
+pub(crate) fn multiply_add(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32], step: usize) {
+    run(panels, layout, a, c, step, true);
+}
+
+fn run(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32], step: usize, adds: bool) {
     let (rows, channels) = (layout.columns, panels.channels());
     if rows == 0 {
         return;
@@ -25,6 +34,7 @@ pub(crate) fn multiply(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32]
         activation: Activation::Identity,
         output: c.as_mut_ptr(),
         output_step: step,
+        adds,
         index: std::ptr::null_mut(),
     });
 }

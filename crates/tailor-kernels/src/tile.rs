@@ -83,6 +83,8 @@ pub(crate) struct Tiles<'a> {
     /// Channel 0 of the unit `first_unit`; units are `output_step` apart.
     pub output: *mut f32,
     pub output_step: usize,
+    /// Whether pixels are added to what `output` holds.
+    pub adds: bool,
     /// For windows: position of the maximum or [`DEAD`], one byte an output; null where nobody asks.
     pub index: *mut u8,
 }
@@ -182,14 +184,19 @@ impl Tiles<'_> {
             let channel = self.panels.first_channel(block);
             let live = self.panels.channels() - channel;
             let output = self.output.add(unit * self.output_step + channel);
+            if self.adds {
+                unrolled!(p < PIXELS, {
+                    for v in 0..V {
+                        let to = output.add(p * self.output_step + v * S::LANES);
+                        add_to(s, to, live - v * S::LANES, sums[p][v]);
+                    }
+                });
+                return PIXELS;
+            }
             unrolled!(p < PIXELS, {
                 for v in 0..V {
-                    store(
-                        s,
-                        output.add(p * self.output_step + v * S::LANES),
-                        live - v * S::LANES,
-                        sums[p][v],
-                    );
+                    let to = output.add(p * self.output_step + v * S::LANES);
+                    store(s, to, live - v * S::LANES, sums[p][v]);
                 }
             });
         }
@@ -371,6 +378,22 @@ pub(crate) unsafe fn store_window<S: Simd>(
 pub(crate) unsafe fn store<S: Simd>(s: S, to: *mut f32, live: usize, a: S::F) {
     // SAFETY: the caller vouches for `min(live, LANES)` floats.
     unsafe { if live >= S::LANES { s.store(to, a) } else { s.store_n(to, live, a) } }
+}
+
+/// The same, added to what is there.
+///
+/// # Safety
+/// `min(live, LANES)` floats can be read and written.
+#[inline(always)]
+unsafe fn add_to<S: Simd>(s: S, to: *mut f32, live: usize, a: S::F) {
+    // SAFETY: as the caller's.
+    unsafe {
+        if live >= S::LANES {
+            s.store(to, s.add(s.load(to), a))
+        } else {
+            s.store_n(to, live, s.add(s.load_n(to, live), a))
+        }
+    }
 }
 
 /// Walks over units: along a row, row by row, image by image.

@@ -130,7 +130,6 @@ impl ActivatedBlock<'_> {
                 InputGradients { norm: &self.norm, statistics, terms: &terms, x: convolved, shortcut, dy }
             }
         };
-        let through = ThroughActivation { gradients: through, pixels: conv.output_len() / conv.out_channels };
         let saved = Saved::default();
         let gradient =
             ConvGradient { x, weights, y: convolved, saved: &saved, dy, dx, dw: Some(dw), db: None };
@@ -143,14 +142,12 @@ impl ActivatedBlock<'_> {
     }
 }
 
-struct ThroughActivation<'a> {
-    gradients: InputGradients<'a>,
-    /// Of an image.
-    pixels: usize,
-}
+impl ThroughNorm for InputGradients<'_> {
+    fn is_pooled(&self) -> bool {
+        false
+    }
 
-impl ThroughNorm for ThroughActivation<'_> {
-    fn image(&self, isa: Isa, image: usize, dz: &mut [f32]) {
-        self.gradients.rows(isa, image * self.pixels, dz);
+    fn pixels(&self, isa: Isa, first: usize, dz: &mut [f32]) {
+        self.rows(isa, first, dz);
     }
 }

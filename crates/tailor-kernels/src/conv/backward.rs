@@ -1,6 +1,8 @@
 //! The backward pass: which way it goes, and the gradient before pooling and activation that all ways start
 //! from.
 
+use std::ops::Range;
+
 use super::{ConvBlock, ConvGradient, Convolution, Padding, Saved, depthwise, few_taps, lists, pointwise};
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
@@ -10,8 +12,8 @@ use crate::simd::Isa;
 use crate::team;
 use crate::tile::Unit;
 
-/// Products per output up to which a first layer's weight gradient keeps all weights of two vectors of output
-/// channels in registers, a few passes at a time.
+/// Products per output up to which a layer's weight gradient keeps all weights of two vectors of output channels in
+/// registers, a few passes at a time, as a first layer's.
 const FEW_TAPS: usize = 32;
 
 /// Multiply-adds that are not worth another thread.
@@ -27,7 +29,7 @@ pub(super) fn run(outputs: OutputGradient, gradient: ConvGradient) {
         && conv.groups == 1
     {
         pointwise::backward(outputs, gradient);
-    } else if gradient.dx.is_none() && conv.groups == 1 && conv.reduction() <= FEW_TAPS {
+    } else if conv.groups == 1 && conv.reduction() <= FEW_TAPS {
         few_taps::backward(outputs, gradient);
     } else {
         lists::backward(outputs, gradient);
@@ -61,8 +63,11 @@ pub(super) struct OutputGradient<'a> {
 
 /// From the gradient of what a norm makes of the outputs to that of the convolution's.
 pub(super) trait ThroughNorm: Sync {
-    /// Of one image, overwritten.
-    fn image(&self, isa: Isa, image: usize, dz: &mut [f32]);
+    /// Whether a pool follows the norm, so that only whole images can be asked for.
+    fn is_pooled(&self) -> bool;
+
+    /// Of as many pixels of the batch from `first` on as `dz` has room for, overwritten.
+    fn pixels(&self, isa: Isa, first: usize, dz: &mut [f32]);
 }
 
 impl<'a> OutputGradient<'a> {
@@ -92,6 +97,24 @@ impl<'a> OutputGradient<'a> {
         plain.then(|| (&self.dy[range.clone()], &self.y[range]))
     }
 
+    /// Whether the gradient of some pixels can be had without the rest of their image: nothing is pooled.
+    pub fn is_pixelwise(&self) -> bool {
+        self.block.pool.is_none() && self.norm.is_none_or(|norm| !norm.is_pooled())
+    }
+
+    /// Of some pixels of the batch, `[pixels, Co]`, where [`OutputGradient::is_pixelwise`].
+    pub fn pixels<'s>(&self, pixels: Range<usize>, scratch: &'s mut Scratch) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        if self.is_dy() {
+            return &self.dy[self.floats(pixels)];
+        }
+        scratch.image = None;
+        self.compute_pixels(pixels, &mut scratch.full);
+        &scratch.full
+    }
+
     /// Floats of an image of `y`.
     fn y_len(&self) -> usize {
         self.y.len() / self.block.convolution.batch.max(1)
@@ -116,28 +139,53 @@ impl<'a> OutputGradient<'a> {
     where
         'a: 's,
     {
+        if self.is_dy() {
+            return &self.dy[self.floats(self.pixels_of(image))];
+        }
+        if scratch.image.replace(image) != Some(image) {
+            self.compute_image(image, scratch);
+        }
+        &scratch.full
+    }
+
+    /// Whether it is what the block's outputs have.
+    fn is_dy(&self) -> bool {
+        self.block.pool.is_none() && self.norm.is_none() && self.block.activation == Activation::Identity
+    }
+
+    /// An image's, of those of the batch.
+    fn pixels_of(&self, image: usize) -> Range<usize> {
+        let [_, rows, columns, _] = self.block.convolution.output_shape();
+        image * rows * columns..(image + 1) * rows * columns
+    }
+
+    /// Where in `y` and `dy` pixels are.
+    fn floats(&self, pixels: Range<usize>) -> Range<usize> {
+        let channels = self.block.convolution.out_channels;
+        pixels.start * channels..pixels.end * channels
+    }
+
+    /// What a block without a pool of its own passes on.
+    fn compute_pixels(&self, pixels: Range<usize>, dz: &mut AlignedBuffer) {
+        let range = self.floats(pixels.clone());
+        match self.norm {
+            Some(norm) => {
+                dz.resize(range.len());
+                norm.pixels(self.isa, pixels.start, dz);
+            }
+            None => self.through_activation(&self.y[range.clone()], &self.dy[range], dz),
+        }
+    }
+
+    fn compute_image(&self, image: usize, scratch: &mut Scratch) {
+        let Scratch { pooled, full, .. } = scratch;
+        let Some(pool) = self.block.pool else {
+            return self.compute_pixels(self.pixels_of(image), full);
+        };
         let conv = &self.block.convolution;
         let [_, rows, columns, channels] = conv.output_shape();
-        let Scratch { pooled, full, image: computed } = scratch;
-        let plain = self.block.pool.is_none() && self.norm.is_none();
-        if computed.replace(image) == Some(image) && !(plain && self.block.activation == Activation::Identity)
-        {
-            return full;
-        }
-        if let Some(norm) = self.norm {
-            full.resize(conv.output_len());
-            norm.image(self.isa, image, full);
-            return full;
-        }
         let range = image * self.y_len()..(image + 1) * self.y_len();
         let (y, dy) = (&self.y[range.clone()], &self.dy[range.clone()]);
-        let Some(pool) = self.block.pool else {
-            if self.block.activation == Activation::Identity {
-                return dy;
-            }
-            self.through_activation(y, dy, full);
-            return full;
-        };
         full.resize(conv.output_len());
         match pool.kind {
             PoolKind::Max => {
@@ -169,7 +217,6 @@ impl<'a> OutputGradient<'a> {
                 }
             }
         }
-        full
     }
 
     fn through_activation(&self, y: &[f32], dy: &[f32], dz: &mut AlignedBuffer) {

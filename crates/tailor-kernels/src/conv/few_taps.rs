@@ -1,10 +1,11 @@
-//! The weight gradient of a first layer, whose kernel spans few inputs (3×3 of one channel: nine).
+//! The gradients of a first layer, whose kernel spans few inputs (3×3 of one channel: nine).
 //!
 //! There the lists' vectors along a kernel row would be almost empty. Here vectors run over output channels
 //! instead: for every output and every tap, `dw[tap][channels] += input × gradient[channels]`, nine taps by two
-//! vectors of sums in registers.
+//! vectors of sums in registers. The input gradient, where anybody wants it, comes from [`Columns`].
 
 use super::backward::{OutputGradient, Scratch, parts};
+use super::columns::{Columns, Room};
 use super::window::Window;
 use super::{ConvGradient, Padding};
 use crate::activation::Activation;
@@ -28,6 +29,9 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     let (right, down) = (conv.stride[1] * conv.in_channels, conv.stride[0] * window.row);
     let windowed = outputs.is_windowed();
     let size = if windowed { 2 } else { 1 };
+    let is_frozen = gradient.dw.is_none() && gradient.db.is_none();
+    let by_columns = gradient.dx.is_some().then(|| Columns::new(conv, isa, gradient.weights));
+    let dx = gradient.dx.map(MutPointer::new);
 
     // Row 0 … taps - 1: weights [tap][channel]; row `taps`: bias.
     let parts = parts(conv);
@@ -38,8 +42,16 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         // SAFETY: each part has its own sums.
         let sums = unsafe { all_sums.slice(part * sums_len, sums_len) };
         let mut copy = AlignedBuffer::zeroed(if direct { 0 } else { window.image });
-        let mut scratch = Scratch::default();
+        let (mut scratch, mut room) = (Scratch::default(), Room::default());
         for image in team::part_of(conv.batch, part, parts) {
+            if let (Some(by_columns), Some(dx)) = (&by_columns, dx) {
+                // SAFETY: each image belongs to one part.
+                let dx = unsafe { dx.slice(image * conv.image_len(), conv.image_len()) };
+                by_columns.image(outputs.dense(image, &mut scratch), &mut room, dx);
+            }
+            if is_frozen {
+                continue;
+            }
             let mut x = &gradient.x[image * conv.image_len()..(image + 1) * conv.image_len()];
             if !direct {
                 window.copy(x, 0, conv.in_channels, &mut copy);

@@ -235,6 +235,7 @@ impl Convolved<'_> {
             activation: self.activation,
             output: self.y.at(at),
             output_step,
+            adds: false,
             index: self.index.map_or(std::ptr::null_mut(), |index| index.at(at)),
         };
         match self.precision() {

@@ -6,7 +6,7 @@
 //!            ├─ winograd   (3×3 of many channels)        │
 //!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients, pixels
 //!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
-//!            ├─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer's weights)
+//!            ├─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer), columns
 //!            └─ activated  (batch norm, then activation)   ├─ pointwise  (1×1: matrix products)
 //!                                                          └─ depthwise
 //! ```
@@ -15,6 +15,7 @@
 
 mod activated;
 mod backward;
+mod columns;
 mod depthwise;
 mod few_taps;
 mod forward;

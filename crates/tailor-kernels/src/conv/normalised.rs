@@ -185,17 +185,26 @@ struct ThroughPool<'a> {
 }
 
 impl ThroughNorm for ThroughPool<'_> {
-    fn image(&self, isa: Isa, image: usize, dz: &mut [f32]) {
-        let [rows, columns] = self.extent;
-        let pixels = rows * columns;
+    fn is_pooled(&self) -> bool {
+        self.index.is_some()
+    }
+
+    fn pixels(&self, isa: Isa, first: usize, dz: &mut [f32]) {
         let channels = self.mean.len();
-        let outputs = if self.index.is_some() { rows / 2 * (columns / 2) } else { pixels };
-        let of_image = |len: usize| image * len * channels..(image + 1) * len * channels;
-        isa.run(ImageGradient {
+        let range = first * channels..first * channels + dz.len();
+        let outputs = match self.index {
+            Some(_) => {
+                let [rows, columns] = self.extent;
+                let (image, len) = (first / (rows * columns), rows / 2 * (columns / 2) * channels);
+                image * len..(image + 1) * len
+            }
+            None => range.clone(),
+        };
+        isa.run(PixelGradients {
             through: self,
-            activations: &self.activations[of_image(pixels)],
-            dy: &self.dy[of_image(outputs)],
-            index: self.index.map(|index| &index[of_image(outputs)]),
+            activations: &self.activations[range],
+            dy: &self.dy[outputs.clone()],
+            index: self.index.map(|index| &index[outputs]),
             dz,
         });
     }
@@ -259,15 +268,16 @@ fn places(columns: usize, channels: usize) -> [usize; PLACES] {
 
 /// `dz = activation'(y) · (scale · dy + of_x · (y - mean) + shift)`, with `dy` being zero where a window's winner is
 /// another one, or there is no window.
-struct ImageGradient<'a> {
+struct PixelGradients<'a> {
     through: &'a ThroughPool<'a>,
+    /// Of some pixels, or of an image where there are windows.
     activations: &'a [f32],
     dy: &'a [f32],
     index: Option<&'a [u8]>,
     dz: &'a mut [f32],
 }
 
-impl Kernel for ImageGradient<'_> {
+impl Kernel for PixelGradients<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -275,13 +285,14 @@ impl Kernel for ImageGradient<'_> {
         let ThroughPool { activation, extent: [rows, columns], mean, ref terms, .. } = *self.through;
         let channels = mean.len();
         let windows = [rows / 2, columns / 2];
-        let outputs = if self.index.is_some() { windows[0] * windows[1] } else { rows * columns };
-        assert_eq!(
-            (self.activations.len(), self.dz.len()),
-            (rows * columns * channels, self.activations.len())
-        );
-        assert_eq!(self.dy.len(), outputs * channels);
-        assert!(self.index.is_none_or(|index| index.len() == self.dy.len()));
+        assert_eq!(self.activations.len(), self.dz.len());
+        match self.index {
+            Some(index) => {
+                assert_eq!(self.dz.len(), rows * columns * channels, "windows are those of a whole image");
+                assert_eq!((self.dy.len(), index.len()), (windows[0] * windows[1] * channels, self.dy.len()));
+            }
+            None => assert_eq!(self.dy.len(), self.dz.len()),
+        }
         let places = places(columns, channels);
         for c in (0..channels).step_by(S::LANES) {
             let live = (channels - c).min(S::LANES);
@@ -300,7 +311,7 @@ impl Kernel for ImageGradient<'_> {
                 let scale = s.load_n(terms.scale.as_ptr().add(c), live);
                 let dy = self.dy.as_ptr().add(c);
                 let Some(index) = self.index else {
-                    for at in (0..outputs * channels).step_by(channels) {
+                    for at in (0..self.dz.len()).step_by(channels) {
                         pixel.gradient(s, at, s.mul(scale, s.load_n(dy.add(at), live)));
                     }
                     continue;

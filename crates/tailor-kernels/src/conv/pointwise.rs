@@ -1,20 +1,36 @@
 //! The backward pass of 1×1 convolutions: matrix products over pixels, on the tiles.
 
-use super::ConvGradient;
+use std::ops::Range;
+
 use super::backward::{OutputGradient, Scratch, add_rows, parts};
+use super::{ConvGradient, Convolution};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
-use crate::matrix::multiply;
+use crate::matrix::{multiply, multiply_add};
 use crate::panels::Panels;
 use crate::pointer::MutPointer;
 use crate::team;
 use crate::tile::Layout;
 
+/// Bytes of a strip's inputs and output gradients, copies and input gradients included: a share of the second level.
+const STRIP_BYTES: usize = 384 << 10;
+
+/// The least pixels of a strip, so that sums are not read and written for few products.
+const LEAST: usize = 72;
+
+/// The units of a tile, or of two.
+const TILE: usize = 12;
+
+/// Pixels that are gone through at a time, so that both products find the output's gradient in the cache.
+fn strip(conv: &Convolution) -> usize {
+    let floats = 3 * conv.in_channels + 2 * conv.out_channels;
+    (STRIP_BYTES / (floats * size_of::<f32>())).max(LEAST).next_multiple_of(TILE)
+}
+
 pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let (ci, co) = (conv.in_channels, conv.out_channels);
-    let pixels = conv.height * conv.width;
     // dx [pixels, Ci] = dz [pixels, Co] · w [Co, Ci]
     let weights = gradient
         .dx
@@ -22,6 +38,8 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         .then(|| Panels::from_rows(isa, gradient.weights, ci, co, None, |output| output * ci));
     let dx = gradient.dx.map(MutPointer::new);
     let (is_frozen, with_bias) = (gradient.dw.is_none(), gradient.db.is_some());
+    let of_image = conv.height * conv.width;
+    let strip = strip(conv);
 
     let parts = parts(conv);
     let sums_len = co * ci + co;
@@ -31,23 +49,33 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(co * ci);
         let mut scratch = Scratch::default();
-        let mut image_dw = AlignedBuffer::new(co * ci);
-        for image in team::part_of(conv.batch, part, parts) {
-            let x = &gradient.x[image * pixels * ci..(image + 1) * pixels * ci];
-            let dz = outputs.dense(image, &mut scratch);
+        let images = team::part_of(conv.batch, part, parts);
+        let mut add = |pixels: Range<usize>, dz: &[f32]| {
+            let inputs = pixels.start * ci..pixels.end * ci;
             if with_bias {
                 add_rows(isa, dz, db);
             }
             if !is_frozen {
-                // dw [Co, Ci] = dzᵀ [Co, pixels] · x [pixels, Ci]
-                let inputs = Panels::from_rows(isa, x, ci, pixels, None, |pixel| pixel * ci);
-                multiply(&inputs, Layout::matrix(co, 1, pixels, co), dz, &mut image_dw, ci);
-                elementwise::accumulate(isa, &image_dw, dw);
+                // dw [Co, Ci] += dzᵀ [Co, pixels] · x [pixels, Ci]
+                let x = &gradient.x[inputs.clone()];
+                let x = Panels::from_rows(isa, x, ci, pixels.len(), None, |pixel| pixel * ci);
+                multiply_add(&x, Layout::matrix(co, 1, pixels.len(), co), dz, dw, ci);
             }
             if let (Some(weights), Some(dx)) = (&weights, dx) {
                 // SAFETY: each image belongs to one part.
-                let dx = unsafe { dx.slice(image * pixels * ci, pixels * ci) };
-                multiply(weights, Layout::matrix(pixels, co, co, 1), dz, dx, ci);
+                let dx = unsafe { dx.slice(inputs.start, inputs.len()) };
+                multiply(weights, Layout::matrix(pixels.len(), co, co, 1), dz, dx, ci);
+            }
+        };
+        if outputs.is_pixelwise() {
+            let pixels = images.start * of_image..images.end * of_image;
+            for start in pixels.clone().step_by(strip) {
+                let pixels = start..pixels.end.min(start + strip);
+                add(pixels.clone(), outputs.pixels(pixels, &mut scratch));
+            }
+        } else {
+            for image in images {
+                add(image * of_image..(image + 1) * of_image, outputs.dense(image, &mut scratch));
             }
         }
     });

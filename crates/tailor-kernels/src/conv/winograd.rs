@@ -152,6 +152,7 @@ impl Transformed<'_> {
                     activation: Activation::Identity,
                     // Channels count from the first position's.
                     output: products[position * (output_step - width)..].as_mut_ptr(),
+                    adds: false,
                     output_step: width,
                     index: std::ptr::null_mut(),
                 });
