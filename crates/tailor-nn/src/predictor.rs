@@ -9,6 +9,7 @@ use tailor_kernels::dense::{Dense as DenseKernel, PackedDense};
 use tailor_kernels::norm::{fold, scale_shift};
 use tailor_kernels::pool::Pool as PoolKernel;
 use tailor_kernels::residual::Residual as ResidualKernel;
+use tailor_kernels::team;
 
 use crate::architecture::{Activation, LayerKind, PlannedLayer};
 use crate::layers::{Activations, BatchNorm, Conv, Dense, Fused, Layer, Pass, Pool, host_values, sequence};
@@ -21,7 +22,7 @@ pub struct Predictor {
     engine: Engine,
     /// Values of one image.
     image: usize,
-    /// Images that go through together at most, so that memory stays bounded for any network.
+    /// Images that go through together at most.
     together: usize,
 }
 
@@ -38,15 +39,19 @@ impl Part<'_> {
         self.plan[0].input.len()
     }
 
-    /// Images that it takes at once.
-    fn together(self) -> usize {
+    /// Images whose largest layer has so many values together: one at least.
+    fn together(self, values: usize) -> usize {
         let leaves = self.plan.iter().flat_map(PlannedLayer::leaves);
         let largest = leaves.map(|layer| layer.input.len().max(layer.output.len())).max();
-        (MAX_VALUES / largest.unwrap_or(1)).max(1)
+        (values / largest.unwrap_or(1)).max(1)
     }
 }
 
-/// Values of the largest layer of the images that go through together: 256 MB.
+/// Values of the largest layer of the images that go through our kernels together: 16 MB, so that what one layer writes is
+/// mostly in the last-level cache when the next one reads it, and weights are read for some images at a time.
+const CACHED_VALUES: usize = 1 << 22;
+
+/// The same on other devices: 256 MB, so that memory stays bounded for any network.
 const MAX_VALUES: usize = 1 << 26;
 
 #[derive(Debug)]
@@ -82,9 +87,11 @@ impl Predictor {
         let whole = Part { layers: &network.layers.layers, plan: &network.plan };
         match on_kernels(&network.device()) {
             true => Self::of_parts(&[whole]),
-            false => {
-                Predictor { image: whole.image(), together: whole.together(), engine: Engine::Burn(network) }
-            }
+            false => Predictor {
+                image: whole.image(),
+                together: whole.together(MAX_VALUES),
+                engine: Engine::Burn(network),
+            },
         }
     }
 
@@ -95,7 +102,7 @@ impl Predictor {
         Predictor {
             engine: Engine::Kernels(parts.iter().flat_map(|part| steps(part.layers, part.plan)).collect()),
             image: parts[0].image(),
-            together: parts.iter().map(|part| part.together()).min().expect("there is a part"),
+            together: parts.iter().map(|part| part.together(CACHED_VALUES)).min().expect("there is a part"),
         }
     }
 
@@ -112,45 +119,48 @@ impl Predictor {
     /// # Panics
     /// If the pixels are not whole images of the network's shape.
     pub fn features(&self, pixels: &[f32]) -> Vec<f32> {
-        assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);
-        pixels.chunks(self.together * self.image).flat_map(|pixels| self.features_together(pixels)).collect()
-    }
-
-    fn features_together(&self, pixels: &[f32]) -> Vec<f32> {
-        let images = pixels.len() / self.image;
         match &self.engine {
-            Engine::Burn(network) => {
-                let images = network.images(pixels.to_vec(), &network.device());
+            Engine::Kernels(steps) => self.through(&steps[..steps.len() - 1], pixels),
+            Engine::Burn(network) => self.on_burn(pixels, |images| {
+                let images = Activations::Image(network.images(images.to_vec(), &network.device()));
                 let before_last = &network.layers.layers[..network.layers.layers.len() - 1];
-                let features = sequence::forward(before_last, Activations::Image(images), Pass::Inference);
-                match features {
-                    Activations::Image(x) => host_values(x),
-                    Activations::Tokens(x) => host_values(x),
-                    Activations::Features(x) => host_values(x),
-                }
-            }
-            Engine::Kernels(steps) => {
-                let before_last = &steps[..steps.len() - 1];
-                run(before_last, pixels, images).map_or_else(|| pixels.to_vec(), |x| x.to_vec())
-            }
+                sequence::forward(before_last, images, Pass::Inference).into_values()
+            }),
         }
     }
 
     /// What comes out of the last layer, one image after the other.
     pub(crate) fn run(&self, pixels: &[f32]) -> Vec<f32> {
-        assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);
-        pixels.chunks(self.together * self.image).flat_map(|pixels| self.run_together(pixels)).collect()
+        match &self.engine {
+            Engine::Kernels(steps) => self.through(steps, pixels),
+            Engine::Burn(network) => self.on_burn(pixels, |images| {
+                let images = network.images(images.to_vec(), &network.device());
+                host_values(network.forward(images, Pass::Inference))
+            }),
+        }
     }
 
-    fn run_together(&self, pixels: &[f32]) -> Vec<f32> {
-        let images = pixels.len() / self.image;
-        match &self.engine {
-            Engine::Burn(network) => {
-                let images = network.images(pixels.to_vec(), &network.device());
-                host_values(network.forward(images, Pass::Inference))
-            }
-            Engine::Kernels(steps) => run(steps, pixels, images).expect("a network has layers").to_vec(),
-        }
+    fn on_burn(&self, pixels: &[f32], forward: impl Fn(&[f32]) -> Vec<f32>) -> Vec<f32> {
+        self.check(pixels);
+        pixels.chunks(self.together * self.image).flat_map(forward).collect()
+    }
+
+    /// A few images at a time go through all steps: what one step writes is in the cache when the next one reads it.
+    fn through(&self, steps: &[Step], pixels: &[f32]) -> Vec<f32> {
+        self.check(pixels);
+        let forward = |pixels: &[f32]| match run(steps, pixels, pixels.len() / self.image) {
+            Some(y) => y.to_vec(),
+            None => pixels.to_vec(),
+        };
+        // As many for each thread.
+        let few = self.together.next_multiple_of(team::threads());
+        pixels.chunks(few * self.image).flat_map(forward).collect()
+    }
+
+    /// Returns the number of images.
+    fn check(&self, pixels: &[f32]) -> usize {
+        assert!(pixels.len().is_multiple_of(self.image), "pixels are whole images of {} values", self.image);
+        pixels.len() / self.image
     }
 }
 
