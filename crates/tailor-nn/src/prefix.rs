@@ -127,6 +127,11 @@ fn frozen_layers(layers: &[Layer]) -> usize {
 
 /// Whether a layer does in training what it does in inference.
 fn is_frozen(layer: &Layer) -> bool {
+    !is_trained(layer) && !is_random(layer)
+}
+
+/// Whether training changes any of its weights.
+pub(crate) fn is_trained(layer: &Layer) -> bool {
     struct Trained(bool);
     impl ModuleVisitor for Trained {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -135,7 +140,7 @@ fn is_frozen(layer: &Layer) -> bool {
     }
     let mut trained = Trained(false);
     layer.visit(&mut trained);
-    !trained.0 && !is_random(layer)
+    trained.0
 }
 
 fn is_random(layer: &Layer) -> bool {

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use crate::Network;
 use crate::architecture::{LayerKind, PlannedLayer};
 use crate::layers::{Activations, Layer, Pass, Residual, sequence};
+use crate::prefix::is_trained;
 
 /// What one pass over the activations takes in a training step: a layer, or several that are computed together.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,18 +18,20 @@ pub struct Timing {
     pub layer: String,
     /// Median seconds of the forward pass, for the whole batch.
     pub forward_seconds: f64,
-    /// Median seconds of the backward pass, for the whole batch: gradients of weights, and of the input where a pass
-    /// before has weights.
+    /// Median seconds of the backward pass, for the whole batch: gradients of weights that are not frozen, and of the input where a pass
+    /// before has such.
     pub backward_seconds: f64,
-    /// Multiply-adds of a forward pass over one image.
+    /// Multiply-adds of a forward pass over one image; the gradient of the weights takes as many, and that of the input.
     pub multiply_adds: usize,
+    /// How often they are done in a step: once, and once for each of the two gradients that is wanted.
+    pub products: usize,
 }
 
 impl Network {
     /// Times every pass of a training step on a batch of normalized images `[N, H, W, C]`, on a device with automatic
     /// differentiation. Each is run by itself `repetitions` times, after one that does not count.
     pub fn timings(&self, images: Tensor<4>, repetitions: usize) -> Vec<Timing> {
-        let mut clock = Clock { repetitions, timings: Vec::new(), has_weights_before: false };
+        let mut clock = Clock { repetitions, timings: Vec::new(), is_trained_before: false };
         clock.sequence(&self.layers.layers, &self.plan, Activations::Image(images));
         clock.timings
     }
@@ -40,8 +43,8 @@ const PASS: Pass = Pass::Training { seed: 0, step: 0 };
 struct Clock {
     repetitions: usize,
     timings: Vec<Timing>,
-    /// Whether a pass that was timed has weights, so that the next need a gradient of their input.
-    has_weights_before: bool,
+    /// Whether training changes weights of a pass that was timed, so that the next need a gradient of their input.
+    is_trained_before: bool,
 }
 
 impl Clock {
@@ -54,7 +57,10 @@ impl Clock {
             x = match (&layers[start], &plan[start].kind) {
                 (Layer::Sequence(inner), LayerKind::Sequence(plan)) => self.sequence(&inner.layers, plan, x),
                 (Layer::Residual(inner), LayerKind::Residual { .. }) => self.residual(inner, &plan[start], x),
-                _ => self.pass(&plan[start..end], x, |x| sequence::forward(&layers[start..end], x, PASS)),
+                _ => {
+                    let layers = &layers[start..end];
+                    self.pass(&plan[start..end], layers, x, |x| sequence::forward(layers, x, PASS))
+                }
             };
         }
         x
@@ -74,36 +80,37 @@ impl Clock {
         let kind = LayerKind::Residual { body, shortcut, activation: *activation, drop_rate: *drop_rate };
         let sum = PlannedLayer { kind, ..planned.clone() };
         let names = [rest, &[sum]].concat();
-        self.pass(&names, branch, |branch| residual.join(branch, beside.clone().detach(), PASS))
+        let layers = &residual.body.layers[before.len()..];
+        self.pass(&names, layers, branch, |branch| residual.join(branch, beside.clone().detach(), PASS))
     }
 
     /// Times one pass.
     fn pass(
         &mut self,
         planned: &[PlannedLayer],
+        layers: &[Layer],
         x: Activations,
         forward: impl Fn(Activations) -> Activations,
     ) -> Activations {
         let x = x.detach();
-        let needs_gradient = self.has_weights_before;
-        let has_weights = planned.iter().any(|planned| planned.trainable() > 0);
+        let needs_gradient = self.is_trained_before;
+        let is_trained = layers.iter().any(is_trained);
         let (mut forwards, mut backwards) = (Vec::new(), Vec::new());
         for repetition in 0..=self.repetitions {
             let input = if needs_gradient { x.clone().require_grad() } else { x.clone() };
             let start = Instant::now();
             let y = forward(input);
             let forward_seconds = start.elapsed().as_secs_f64();
-            let sum = y.sum();
-            let start = Instant::now();
-            if has_weights || needs_gradient {
-                drop(sum.backward());
+            let mut backward_seconds = 0.0;
+            if is_trained || needs_gradient {
+                backward_seconds = y.seconds_of_backward();
             }
             if repetition > 0 {
                 forwards.push(forward_seconds);
-                backwards.push(start.elapsed().as_secs_f64());
+                backwards.push(backward_seconds);
             }
         }
-        self.has_weights_before |= has_weights;
+        self.is_trained_before |= is_trained;
         let joined = |part: fn(&PlannedLayer) -> String| {
             let parts: Vec<String> = planned.iter().map(part).collect();
             parts.join(" + ")
@@ -114,6 +121,7 @@ impl Clock {
             forward_seconds: median(forwards),
             backward_seconds: median(backwards),
             multiply_adds: planned.iter().map(PlannedLayer::multiply_adds).sum(),
+            products: 1 + usize::from(is_trained) + usize::from(needs_gradient),
         });
         forward(x)
     }
@@ -154,6 +162,11 @@ mod tests {
             ]
         );
         assert!(timings.iter().all(|timing| timing.forward_seconds > 0.0 && timing.backward_seconds > 0.0));
+        // Nobody asks for the gradient of the images; the flattened values have no weights.
+        assert_eq!(timings.iter().map(|timing| timing.products).collect::<Vec<_>>(), [2, 3, 3, 3, 2, 3]);
+        let frozen = network.clone().freeze(|name| name.starts_with("conv1") || name.starts_with("block1"));
+        let frozen = frozen.timings(Tensor::ones([5, 12, 12, 1], &device), 2);
+        assert_eq!(frozen.iter().map(|timing| timing.products).collect::<Vec<_>>(), [1, 1, 1, 1, 1, 2]);
         let counted: usize = timings.iter().map(|timing| timing.multiply_adds).sum();
         assert_eq!(counted, network.plan.iter().map(PlannedLayer::multiply_adds).sum::<usize>());
     }

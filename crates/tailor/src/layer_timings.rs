@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use tailor_data::batch::{BatchPlan, batches};
 use tailor_nn::{Device, Network, Timing};
-use tailor_train::{Recipe, RunData};
+use tailor_train::phases::ActivePhase;
+use tailor_train::{Recipe, RunData, groups};
 
 /// A row of the table.
 #[derive(Debug, Serialize)]
@@ -14,7 +15,7 @@ pub struct LayerTiming {
     layer: String,
     forward_seconds: f64,
     backward_seconds: f64,
-    /// Of the dense arithmetic: forward once, backward twice.
+    /// Of the dense arithmetic: the forward pass, and the gradients that are wanted.
     gflops: f64,
 }
 
@@ -26,6 +27,9 @@ pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Resu
     let device = device.clone().autodiff();
     let classes = data.train.classes();
     let network = Network::new(&recipe.architecture(), data.shape(), classes, recipe.train.seed, &device)?;
+    // In the last phase, which as a rule trains the most.
+    let phase = ActivePhase::of_epoch(&recipe.train, recipe.train.epochs - 1).train;
+    let network = groups::freeze(&phase, network).map_err(anyhow::Error::msg)?;
     let plan = BatchPlan::in_order(recipe.train.batch_size);
     let batch = batches(&data.train, &data.normalization, data.augmentation.as_ref(), &plan)
         .next()
@@ -34,7 +38,7 @@ pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Resu
     let row = |timing: Timing| {
         let seconds = timing.forward_seconds + timing.backward_seconds;
         LayerTiming {
-            gflops: 6e-9 * (timing.multiply_adds * images) as f64 / seconds,
+            gflops: 2e-9 * (timing.products * timing.multiply_adds * images) as f64 / seconds,
             name: timing.name,
             layer: timing.layer,
             forward_seconds: timing.forward_seconds,

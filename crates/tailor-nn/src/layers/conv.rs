@@ -8,7 +8,7 @@ use tailor_kernels::conv::NormBlock;
 use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
 use crate::architecture::{Activation, ConvSpec, Padding, Precision};
 use crate::init::Initializer;
-use crate::ops::{BlockSpec, activated_block, add, conv_block, norm_block, on_kernels};
+use crate::ops::{BlockSpec, activated_block, add, conv_block, norm_block, on_kernels, scaled_filters};
 use crate::weights::{NamedTensor, WeightSource};
 use crate::{Result, Shape};
 
@@ -120,11 +120,7 @@ impl Conv {
             && let Some([scale, shift]) = norm.frozen_affine()
         {
             let mut spec = self.block_spec(height, width, None);
-            let y = |spec| {
-                let [filters, ..] = self.weight.dims();
-                let weight = self.weight.val().mul(scale.reshape([filters, 1, 1, 1]));
-                conv_block(x, weight, Some(shift), spec)
-            };
+            let y = |spec| conv_block(x, scaled_filters(self.weight.val(), scale), Some(shift), spec);
             return match shortcut {
                 None if activation.kernel().derives_from_output() => {
                     spec.activation = activation.kernel();

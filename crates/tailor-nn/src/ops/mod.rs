@@ -10,6 +10,7 @@ mod activation;
 mod attention;
 pub(crate) mod blend;
 mod buffer;
+mod clock;
 mod conv_block;
 mod cross_entropy;
 mod dense;
@@ -22,10 +23,12 @@ pub(crate) mod optimizer;
 mod pad_shortcut;
 mod pool;
 mod residual;
+mod scaled_filters;
 
 pub(crate) use activated_block::activated_block;
 pub(crate) use activation::activation;
 pub(crate) use attention::attention;
+pub(crate) use clock::clock;
 pub(crate) use conv_block::{BlockSpec, conv_block};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
@@ -36,6 +39,7 @@ pub(crate) use norm_block::norm_block;
 pub(crate) use pad_shortcut::pad_shortcut;
 pub(crate) use pool::{global_average_pool, pool};
 pub(crate) use residual::{add, excite};
+pub(crate) use scaled_filters::scaled_filters;
 
 use std::cell::Cell;
 
