@@ -100,7 +100,6 @@ struct PairCount {
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    interrupt::listen();
     if !(0.5..=1.0).contains(&args.correlation) {
         let text = format!("--correlation is {}; it is a number from 0.5 to 1", args.correlation);
         return Err(Usage(text).into());
@@ -131,6 +130,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
             folder.display()
         ));
     }
+    interrupt::listen();
     let Some(predictions) = cross_validate(&recipe, &splits, &folds, &folder, &context)? else {
         say("stopped; the same command goes on from here");
         return Ok(ExitCode::from(interrupt::EXIT_CODE));

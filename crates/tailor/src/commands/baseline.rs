@@ -53,10 +53,11 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         super::recipes::list_baselines(&mut std::io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     };
-    interrupt::listen();
     let recipe = resolved(name, &args)?;
     // Whatever is impossible is refused before a folder is made.
     let data = RunData::split(&recipe.data, recipe.train.seed)?;
+    // Before, Ctrl-C ends at once.
+    interrupt::listen();
     recipe.plan().check(data.train.shape(), data.train.classes())?;
     let folder = match &args.run {
         Some(path) => RunFolder::create(path)?,

@@ -47,7 +47,6 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    interrupt::listen();
     // Whatever is impossible is refused before a folder is made.
     let (recipe, data, start) = match (&args.run, args.resume) {
         (Some(folder), true) => {
@@ -63,6 +62,8 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
     if start == Start::Fresh {
         tailor_train::check(&recipe, &data)?;
     }
+    // From here on there is something to end cleanly; before, Ctrl-C ends at once, and the cache has what was decoded.
+    interrupt::listen();
     if args.find_lr {
         return find_learning_rate(&recipe, &data, args.run.as_deref(), &context);
     }
