@@ -5,8 +5,11 @@
 //! A Newton–Schulz iteration brings all singular values near 1 by products of matrices alone:
 //!
 //! ```text
-//! X₀ = M / ‖M‖        A = X Xᵀ        X ← a X + (b A + c A²) X,   (a, b, c) = (3.4445, −4.7750, 2.0315)
+//! X₀ = M / ‖M‖        A = X Xᵀ        X ← (a + b A + c A²) X,   (a, b, c) = (3.4445, −4.7750, 2.0315)
 //! ```
+//!
+//! All factors are polynomials of the first `A`, which is small and symmetric. So they are multiplied with each other, `A`
+//! following by `A ← F A F` of each factor `F`, and only the last product is as wide as `X`.
 //!
 //! A tall matrix is multiplied from the right, `X ← X (a + b XᵀX + c (XᵀX)²)`, which is the same function.
 
@@ -83,35 +86,49 @@ pub fn orthogonalized(mut x: AlignedBuffer, [rows, columns]: [usize; 2], iterati
     let scale = (1. / (norm(&x) + 1e-7)) as f32;
     x.iter_mut().for_each(|value| *value *= scale);
 
+    // X Xᵀ, or XᵀX.
+    let (panels, layout) = if is_wide {
+        (Panels::from_channels(isa, &x, rows, columns, None), Layout::matrix(rows, columns, columns, 1))
+    } else {
+        let panels = Panels::from_rows(isa, &x, columns, rows, None, |row| row * columns);
+        (panels, Layout::matrix(columns, 1, rows, columns))
+    };
     let mut gram = AlignedBuffer::new(side * side);
-    let mut polynomial = AlignedBuffer::new(side * side);
-    let mut next = AlignedBuffer::new(x.len());
-    for _ in 0..iterations {
-        // X Xᵀ, or XᵀX.
-        let (panels, layout) = if is_wide {
-            (Panels::from_channels(isa, &x, rows, columns, None), Layout::matrix(rows, columns, columns, 1))
-        } else {
-            let panels = Panels::from_rows(isa, &x, columns, rows, None, |row| row * columns);
-            (panels, Layout::matrix(columns, 1, rows, columns))
-        };
-        product(&panels, layout, &x, Activation::Identity, &mut gram);
-        // It is symmetric: its rows are its columns.
-        let square = Layout::matrix(side, side, side, 1);
-        let panels = Panels::from_channels(isa, &gram, side, side, None);
-        product(&panels, square, &gram, Activation::Identity, &mut polynomial);
-        zip_in_place(Combine { b, c }, &mut polynomial, &gram);
-        (0..side).for_each(|i| polynomial[i * side + i] += a);
-        if is_wide {
-            let panels = Panels::from_rows(isa, &x, columns, rows, None, |row| row * columns);
-            product(&panels, square, &polynomial, Activation::Identity, &mut next);
-        } else {
-            let panels = Panels::from_channels(isa, &polynomial, side, side, None);
-            let layout = Layout::matrix(rows, columns, columns, 1);
-            product(&panels, layout, &x, Activation::Identity, &mut next);
+    product(&panels, layout, &x, Activation::Identity, &mut gram);
+
+    let square = Layout::matrix(side, side, side, 1);
+    // Of polynomials of one symmetric matrix: all of them are symmetric, their rows are their columns.
+    let times = |left: &AlignedBuffer, right: &AlignedBuffer| {
+        let mut result = AlignedBuffer::new(side * side);
+        let panels = Panels::from_channels(isa, right, side, side, None);
+        product(&panels, square, left, Activation::Identity, &mut result);
+        result
+    };
+    let mut whole: Option<AlignedBuffer> = None;
+    for iteration in 1..=iterations {
+        let mut factor = times(&gram, &gram);
+        zip_in_place(Combine { b, c }, &mut factor, &gram);
+        (0..side).for_each(|i| factor[i * side + i] += a);
+        if iteration < iterations {
+            gram = times(&times(&factor, &gram), &factor);
         }
-        std::mem::swap(&mut x, &mut next);
+        whole = Some(match whole {
+            Some(before) => times(&factor, &before),
+            None => factor,
+        });
     }
-    x
+    let Some(whole) = whole else { return x };
+
+    let mut result = AlignedBuffer::new(x.len());
+    if is_wide {
+        let panels = Panels::from_rows(isa, &x, columns, rows, None, |row| row * columns);
+        product(&panels, square, &whole, Activation::Identity, &mut result);
+    } else {
+        let panels = Panels::from_channels(isa, &whole, side, side, None);
+        let layout = Layout::matrix(rows, columns, columns, 1);
+        product(&panels, layout, &x, Activation::Identity, &mut result);
+    }
+    result
 }
 
 fn norm(x: &[f32]) -> f64 {
