@@ -3,7 +3,9 @@
 
     python results/table.py
 
-Times and speeds are those of the runs themselves: validation counts as training time, and not as speed.
+Times and speeds are those of the runs themselves: validation counts as training time, and not as speed. Where an epoch took more than
+three times as long as the run's epochs usually did, the machine was given to something else meanwhile; it counts as they do (but the first, in
+which features may be computed).
 """
 import csv
 import json
@@ -24,6 +26,13 @@ def spread(values, digits, scale=1.0):
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
+def training_seconds(epochs):
+    """of all epochs, without what was waited for"""
+    seconds = [float(epoch["seconds"]) for epoch in epochs]
+    usual = statistics.median(seconds)
+    return seconds[0] + sum(usual if time > 3 * usual else time for time in seconds[1:])
+
+
 print("| recipe | parameters | reported, % | test accuracy, % | loss | macro precision | recall | F1 | seeds | epochs | training | images/s |")
 print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*/seed-*/evaluation.json")}):
@@ -32,8 +41,8 @@ for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*
     epochs = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
     # The summary's last line counts the parameters, the sum of all last.
     parameters = re.findall(r"[\d,]+", (recipe / "summary.txt").read_text().splitlines()[-1])[-1]
-    seconds = statistics.mean(sum(float(epoch["seconds"]) for epoch in run) for run in epochs)
-    speed = statistics.mean(float(epoch["images_per_second"]) for run in epochs for epoch in run)
+    seconds = statistics.mean(training_seconds(run) for run in epochs)
+    speed = statistics.median(float(epoch["images_per_second"]) for run in epochs for epoch in run)
     macro = [f"{statistics.mean(f['macro_average'][key] for f in figures):.3f}" for key in ("precision", "recall", "f1")]
     print(f"| `{recipe.name}` | {parameters} | {REPORTED.get(recipe.name, '–')} | {spread([f['accuracy'] for f in figures], 2, 100)} "
           f"| {spread([f['loss'] for f in figures], 3)} | {' | '.join(macro)} "
