@@ -28,7 +28,7 @@ mod scaled_filters;
 pub(crate) use activated_block::activated_block;
 pub(crate) use activation::activation;
 pub(crate) use attention::attention;
-pub(crate) use clock::clock;
+pub(crate) use clock::seconds_of_backward;
 pub(crate) use conv_block::{BlockSpec, conv_block};
 pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use dense::dense;
