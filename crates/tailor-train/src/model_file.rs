@@ -74,7 +74,7 @@ pub struct Model {
     pub confidence: Option<Confidence>,
     /// What tells images of the kind that it knows from others, likewise; see [`crate::familiarity`].
     pub familiarity: Option<Familiarity>,
-    /// What it looks at of each image, [`Views::None`] unless it is changed.
+    /// What it looks at of each image: what its recipe says, unless it is changed.
     pub views: Views,
 }
 
@@ -201,19 +201,18 @@ impl Model {
             .iter()
             .try_for_each(Confidence::check)
             .map_err(|error| unreadable(keys::CONFIDENCE, error))?;
-        let (classifier, network, summary) = match &info.recipe {
+        let (classifier, network, summary, views) = match &info.recipe {
             AnyRecipe::Network(recipe) => {
                 let network = info.network(recipe, &bytes, device).map_err(refuse)?;
                 let summary = network.summary();
-                (Classifier::Network(network.predictor()), Some(network), summary)
+                (Classifier::Network(network.predictor()), Some(network), summary, recipe.model.views)
             }
             AnyRecipe::Baseline(recipe) => {
                 let (classifier, summary) = info.baseline(recipe, &bytes).map_err(refuse)?;
-                (classifier, None, summary)
+                (classifier, None, summary, Views::None)
             }
         };
-        let mut model =
-            Model { classifier, network, summary, info, confidence, familiarity: None, views: Views::None };
+        let mut model = Model { classifier, network, summary, info, confidence, familiarity: None, views };
         if let Some(text) = metadata.get(keys::FAMILIARITY) {
             let features = model.features(&vec![0; model.info.shape.len()]).len();
             let familiarity = Familiarity::from_json(text, features);

@@ -18,7 +18,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tailor_data::{Augmentation, Preparation, Sampling};
+use tailor_data::{Augmentation, Preparation, Sampling, Views};
 use tailor_nn::architecture::{Architecture, LayerSpec, Precision};
 use tailor_nn::init::Initialization;
 use tailor_nn::shorthand;
@@ -94,6 +94,9 @@ pub struct ModelRecipe {
     /// What a published network among the layers begins with instead: `imagenet`, or a file.
     #[serde(default, skip_serializing_if = "Weights::is_none")]
     pub weights: Weights,
+    /// What it looks at of each image when it predicts, once it is trained.
+    #[serde(default)]
+    pub views: Views,
 }
 
 /// The data of a recipe.

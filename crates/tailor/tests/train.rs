@@ -111,6 +111,21 @@ fn evaluate_repeats_the_figures_of_the_run_bit_for_bit() {
 }
 
 #[test]
+fn a_recipe_says_which_views_its_model_looks_at() {
+    let bench = Bench::new();
+    bench.succeed(&["train", &bench.stripes_recipe(), "--run", "run", "--set", "model.views=flip"]);
+    bench.succeed(&["evaluate", "run", "--output", "own"]);
+    bench.succeed(&["evaluate", "run", "--output", "both", "--views", "flip"]);
+    bench.succeed(&["evaluate", "run", "--output", "one", "--views", "none"]);
+    let predictions = |folder: &str| bench.read(&format!("{folder}/predictions.csv"));
+    assert!(predictions("own") == predictions("run") && predictions("both") == predictions("run"));
+    assert!(predictions("one") != predictions("run"));
+    let page = |folder: &str| String::from_utf8(bench.read(&format!("{folder}/report.html"))).unwrap();
+    assert!(page("one").contains("tailor evaluate model.safetensors --views none"));
+    assert!(!page("own").contains("model.safetensors --views"));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
     let bench = Bench::new();
     let recipe = bench.stripes_recipe();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tailor_data::{Dataset, Source, Splits, Views};
+use tailor_data::{Dataset, Source, Splits};
 use tailor_eval::{
     ACCEPTED, Confidence, ConfidenceCheck, Evaluation, Interval, Nonconformity, Predictions, Wanted,
     thousands,
@@ -59,7 +59,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
             );
         }
     }
-    let mut model = super::model(&args.model, Views::None, &context)?;
+    let mut model = super::model(&args.model, None, &context)?;
     let path = Model::file_of(&args.model);
     // Not while it is being trained.
     let _run = match path.parent() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use tailor_baseline::Matrix;
-use tailor_data::{Judged, Views};
+use tailor_data::Judged;
 use tailor_eval::thousands;
 use tailor_explain::embedding::Embedding;
 use tailor_report::{EmbeddingReport, MappedImage, Pictures, Projection, embedding_html};
@@ -56,7 +56,7 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
         let text = format!("--output {} must end in .html: it is a page", args.output.display());
         return Err(Usage(text).into());
     }
-    let model = super::model(&args.model, Views::None, &context)?;
+    let model = super::model(&args.model, None, &context)?;
     let Judged { name, part, images, .. } =
         evaluate::open(&model, args.data.as_deref(), args.part, &context)?;
     let images = images.limit(args.limit as usize, model.info.recipe.seed());

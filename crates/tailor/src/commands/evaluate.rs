@@ -35,9 +35,9 @@ pub struct Args {
     part: Part,
 
     /// Average the logits over views of each image: none, flip (its mirror image, too; twice the time) or flip+shift (six
-    /// views; six times)
-    #[arg(long, value_name = "VIEWS", default_value = "none")]
-    views: Views,
+    /// views; six times) [default: as the model's recipe says]
+    #[arg(long, value_name = "VIEWS")]
+    views: Option<Views>,
 
     /// Write evaluation.json, predictions.csv, plots and report.html into this folder
     #[arg(long, value_name = "DIR")]

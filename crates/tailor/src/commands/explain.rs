@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde_json::json;
-use tailor_data::Views;
 use tailor_explain::features::{FeatureMaps, feature_maps, filters};
 use tailor_explain::{Explainer, Heat, Method, paint};
 use tailor_nn::Probe;
@@ -94,7 +93,7 @@ const LAYERS: usize = 6;
 const MAPS: usize = 12;
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    let model = super::model(&args.model, Views::None, &context)?;
+    let model = super::model(&args.model, None, &context)?;
     let class = args.class.as_deref().map(|name| class_named(&model, name)).transpose()?;
     let opened = Opened::new(&model);
     let explainer = opened.explainer(args.method, args.layer.as_deref())?;

@@ -177,9 +177,10 @@ fn is_recipe_file(name_or_file: &str) -> bool {
     name_or_file.ends_with(".toml") || name_or_file.contains(std::path::is_separator)
 }
 
-/// A model that looks at each image in several ways.
-fn model(path: &Path, views: Views, context: &Context) -> anyhow::Result<Model> {
+/// A model that looks at each image in the ways that are asked for, else in its own.
+fn model(path: &Path, views: Option<Views>, context: &Context) -> anyhow::Result<Model> {
     let model = Model::load(path, &context.device)?;
+    let views = views.unwrap_or(model.views);
     if views != Views::None && matches!(model.classifier, Classifier::Baseline(_)) {
         return Err(Usage("--views is for networks; a baseline looks at each image once".into()).into());
     }

@@ -51,9 +51,9 @@ pub struct Args {
     prepare: Option<PrepareArg>,
 
     /// Average the logits over views of each image: none, flip (its mirror image, too; twice the time) or flip+shift (six
-    /// views; six times)
-    #[arg(long, value_name = "VIEWS", default_value = "none")]
-    views: Views,
+    /// views; six times) [default: as the model's recipe says]
+    #[arg(long, value_name = "VIEWS")]
+    views: Option<Views>,
 
     /// Write what the network sees of each image into this folder, as PNG
     #[arg(long, value_name = "DIR")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
-use tailor_data::{Corruption, Dataset, Judged, STRENGTHS, Views};
+use tailor_data::{Corruption, Dataset, Judged, STRENGTHS};
 use tailor_eval::{Corrupted, Evaluation, Robustness, thousands};
 use tailor_report::{
     Sheet, SheetCard, SheetGroup, SheetSection, SheetTable, StrengthCurves, percent, sheet_html,
@@ -60,8 +60,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    let model = super::model(&args.model, Views::None, &context)?;
-    let other = args.beside.as_deref().map(|path| super::model(path, Views::None, &context)).transpose()?;
+    let model = super::model(&args.model, None, &context)?;
+    let other = args.beside.as_deref().map(|path| super::model(path, None, &context)).transpose()?;
     let (name, images) = open(&model, &args, &context)?;
     other.iter().try_for_each(|other| super::check_fit(other, &images))?;
     let bar = bar(context.quiet, if other.is_some() { 2 } else { 1 });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use tailor_data::{Dataset, ImageShape, Judged, OpenOptions, Source, Strangers, Views, open_judged};
+use tailor_data::{Dataset, ImageShape, Judged, OpenOptions, Source, Strangers, open_judged};
 use tailor_eval::{Detection, energies};
 use tailor_report::{Sheet, SheetCard, SheetGroup, SheetSection, SheetTable, percent, sheet_html};
 use tailor_train::run::replace_file;
@@ -86,7 +86,7 @@ struct Scores {
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
-    let model = super::model(&args.model, Views::None, &context)?;
+    let model = super::model(&args.model, None, &context)?;
     let limit = args.images as usize;
     let Judged { name, part, images, .. } = evaluate::open(&model, None, Part::Test, &context)?;
     let (known_name, known) = (format!("the {part} part of {name}"), images.limit(limit, args.seed));
