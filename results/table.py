@@ -4,8 +4,8 @@
     python results/table.py
 
 Times and speeds are those of the runs themselves: validation counts as training time, and not as speed. Where an epoch took more than
-three times as long as the run's epochs usually did, the machine was given to something else meanwhile; it counts as they do (but the first, in
-which features may be computed).
+half as much time again as the faster quarter of the run's epochs, the machine was given to something else meanwhile; it counts as these (but the
+first, in which features may be computed).
 """
 import csv
 import json
@@ -29,8 +29,8 @@ def spread(values, digits, scale=1.0):
 def training_seconds(epochs):
     """of all epochs, without what was waited for"""
     seconds = [float(epoch["seconds"]) for epoch in epochs]
-    usual = statistics.median(seconds)
-    return seconds[0] + sum(usual if time > 3 * usual else time for time in seconds[1:])
+    usual = statistics.quantiles(seconds, n=4)[0]
+    return seconds[0] + sum(usual if time > 1.5 * usual else time for time in seconds[1:])
 
 
 print("| recipe | parameters | reported, % | test accuracy, % | loss | macro precision | recall | F1 | seeds | epochs | training | images/s |")
