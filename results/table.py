@@ -44,7 +44,7 @@ for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*
     seconds = statistics.mean(training_seconds(run) for run in epochs)
     speed = statistics.median(float(epoch["images_per_second"]) for run in epochs for epoch in run)
     macro = [f"{statistics.mean(f['macro_average'][key] for f in figures):.3f}" for key in ("precision", "recall", "f1")]
-    print(f"| `{recipe.name}` | {parameters} | {REPORTED.get(recipe.name, '–')} | {spread([f['accuracy'] for f in figures], 2, 100)} "
+    print(f"| `{recipe.name}` | {parameters} | {REPORTED.get(recipe.name.removesuffix('-better'), '–')} | {spread([f['accuracy'] for f in figures], 2, 100)} "
           f"| {spread([f['loss'] for f in figures], 3)} | {' | '.join(macro)} "
           f"| {len(runs)} | {len(epochs[0])} | {seconds:,.0f} s | {speed:,.0f} |")
 
