@@ -1,5 +1,7 @@
 //! A network's recipe or a baseline's.
 
+use tailor_data::Views;
+
 use crate::Result;
 use crate::baseline::BaselineRecipe;
 use crate::recipe::{DataRecipe, Recipe};
@@ -48,6 +50,14 @@ impl AnyRecipe {
         match self {
             AnyRecipe::Network(recipe) => &recipe.description,
             AnyRecipe::Baseline(recipe) => &recipe.description,
+        }
+    }
+
+    /// What its model looks at of each image when it predicts; a baseline's has one view.
+    pub fn views(&self) -> Views {
+        match self {
+            AnyRecipe::Network(recipe) => recipe.model.views,
+            AnyRecipe::Baseline(_) => Views::None,
         }
     }
 

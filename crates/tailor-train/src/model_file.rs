@@ -201,17 +201,18 @@ impl Model {
             .iter()
             .try_for_each(Confidence::check)
             .map_err(|error| unreadable(keys::CONFIDENCE, error))?;
-        let (classifier, network, summary, views) = match &info.recipe {
+        let (classifier, network, summary) = match &info.recipe {
             AnyRecipe::Network(recipe) => {
                 let network = info.network(recipe, &bytes, device).map_err(refuse)?;
                 let summary = network.summary();
-                (Classifier::Network(network.predictor()), Some(network), summary, recipe.model.views)
+                (Classifier::Network(network.predictor()), Some(network), summary)
             }
             AnyRecipe::Baseline(recipe) => {
                 let (classifier, summary) = info.baseline(recipe, &bytes).map_err(refuse)?;
-                (classifier, None, summary, Views::None)
+                (classifier, None, summary)
             }
         };
+        let views = info.recipe.views();
         let mut model = Model { classifier, network, summary, info, confidence, familiarity: None, views };
         if let Some(text) = metadata.get(keys::FAMILIARITY) {
             let features = model.features(&vec![0; model.info.shape.len()]).len();

@@ -191,12 +191,8 @@ impl<'a> Results<'a> {
 
     fn reproduce(&self) -> String {
         let threads = self.threads;
-        let of_recipe = match &self.model.info.recipe {
-            AnyRecipe::Network(recipe) => recipe.model.views,
-            AnyRecipe::Baseline(_) => Views::None,
-        };
         let views = match self.model.views {
-            views if views == of_recipe => String::new(),
+            views if views == self.model.info.recipe.views() => String::new(),
             views => format!(" --views {views}"),
         };
         let command = if self.is_network() { "train" } else { "baseline" };
