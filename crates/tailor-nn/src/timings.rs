@@ -18,8 +18,8 @@ pub struct Timing {
     pub layer: String,
     /// Median seconds of the forward pass, for the whole batch.
     pub forward_seconds: f64,
-    /// Median seconds of the backward pass, for the whole batch: gradients of weights that are not frozen, and of the input where a pass
-    /// before has such.
+    /// Median seconds of the backward pass, for the whole batch: gradients of weights that are not frozen, and of the
+    /// input where a pass before has such.
     pub backward_seconds: f64,
     /// Multiply-adds of a forward pass over one image; the gradient of the weights takes as many, and that of the input.
     pub multiply_adds: usize,

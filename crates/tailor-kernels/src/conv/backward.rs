@@ -93,8 +93,7 @@ impl<'a> OutputGradient<'a> {
     /// Without a pool or norm: the image's `dy` and `y`, for whoever goes through the activation on the way.
     pub fn plain(&self, image: usize) -> Option<(&'a [f32], &'a [f32])> {
         let range = image * self.y_len()..(image + 1) * self.y_len();
-        let plain = self.block.pool.is_none() && self.norm.is_none();
-        plain.then(|| (&self.dy[range.clone()], &self.y[range]))
+        self.is_plain().then(|| (&self.dy[range.clone()], &self.y[range]))
     }
 
     /// Whether the gradient of some pixels can be had without the rest of their image: nothing is pooled.
@@ -148,9 +147,14 @@ impl<'a> OutputGradient<'a> {
         &scratch.full
     }
 
+    /// Whether nothing but an activation follows the convolution.
+    fn is_plain(&self) -> bool {
+        self.block.pool.is_none() && self.norm.is_none()
+    }
+
     /// Whether it is what the block's outputs have.
     fn is_dy(&self) -> bool {
-        self.block.pool.is_none() && self.norm.is_none() && self.block.activation == Activation::Identity
+        self.is_plain() && self.block.activation == Activation::Identity
     }
 
     /// An image's, of those of the batch.
