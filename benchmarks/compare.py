@@ -4,9 +4,10 @@
     pip install torch tensorflow-cpu onnx onnxruntime          # in an environment of its own
     cargo build --release
     python benchmarks/compare.py target/release/tailor --rounds 3
+    python benchmarks/compare.py target/release/tailor --rounds 3 --larger          # the networks of networks.py; needs torchvision as well
 
-The programs run in turn, round after round, so that a machine whose speed drifts treats them alike. Writes
-benchmarks/comparison.json (every single measurement), comparison.md and comparison.svg. Nothing else should run meanwhile.
+The programs run in turn, round after round, so that a machine whose speed drifts treats them alike; all train with Adam. Writes
+benchmarks/comparison.json (every single measurement), comparison.md and comparison.svg, or larger.json and so on. Nothing else should run meanwhile.
 """
 import argparse
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RECIPES = ["ann-256-128", "cnn-32-64", "cnn-32-64-64", "cnn-bn-32-64-128", "cnn-64-64-128-128"]
+LARGER = ["lenet-5", "cnn-bn-skip", "vgg-11", "resnet-18", "resnet-20", "efficientnet-b0", "vit-tiny"]
 COLORS = {"tailor": "#2563a8", "best peer": "#c4c9d1"}
 
 
@@ -30,12 +32,12 @@ def lines(command):
 def measure(tailor, recipe, seconds):
     """One round: every program once."""
     peer = lambda name: lines([sys.executable, str(HERE / "peers.py"), name, recipe, "--seconds", str(seconds)])
-    ours = lines([tailor, "benchmark", recipe, "--json", "--quiet", "--seconds", str(max(1, round(seconds)))])[0]
+    ours = lines([tailor, "benchmark", recipe, "--set", "train.optimizer=adam", "--json", "--quiet", "--seconds", str(max(1, round(seconds)))])[0]
     rows = [{"program": "tailor", "train": ours["train_images_per_second"], "infer": ours["inference_images_per_second"],
              "one": ours["latency_p50_microseconds"]}]
     for row in peer("torch"):
         rows.append({"program": f"PyTorch {row['version'].split('+')[0]} {row['mode']}", "train": row["train"], "infer": row["infer"]})
-    for row in peer("keras"):
+    for row in peer("keras") if recipe in RECIPES else []:
         rows.append({"program": f"Keras {row['version']}", "train": row["train"], "infer": row["infer"]})
     for row in peer("onnxruntime"):
         rows.append({"program": f"ONNX Runtime {row['version']}", "infer": row["infer"], "one": row["one_image_us_p50"]})
@@ -94,27 +96,30 @@ def picture(table):
 
 
 def processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+    """Its name, family and model: what hosts rent out has often no more than a maker's name."""
+    if not Path("/proc/cpuinfo").exists():
+        return platform.processor()
+    first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    return f"{about.get('model name', platform.processor())}, family {about.get('cpu family', '?')}, model {about.get('model', '?')}"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tailor", help="the program, built with --release")
-    parser.add_argument("--recipes", nargs="+", default=RECIPES, choices=RECIPES)
+    parser.add_argument("--larger", action="store_true", help="the larger networks")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES + LARGER, help="only these")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
     arguments = parser.parse_args()
-    measured = []
+    name, measured = "larger" if arguments.larger else "comparison", []
     for turn in range(arguments.rounds):
-        for recipe in arguments.recipes:
+        for recipe in arguments.recipes or (LARGER if arguments.larger else RECIPES):
             print(f"round {turn + 1} of {arguments.rounds}: {recipe}", file=sys.stderr)
             measured += measure(arguments.tailor, recipe, arguments.seconds)
             # Written each time: a comparison that is stopped keeps what it has.
             table = medians(measured)
-            (HERE / "comparison.json").write_text(json.dumps({"processor": processor(), "measured": measured}, indent=1) + "\n")
-            (HERE / "comparison.md").write_text(markdown(table))
-            (HERE / "comparison.svg").write_text(picture(table))
+            (HERE / f"{name}.json").write_text(json.dumps({"processor": processor(), "measured": measured}, indent=1) + "\n")
+            (HERE / f"{name}.md").write_text(markdown(table))
+            (HERE / f"{name}.svg").write_text(picture(table))
     print(markdown(table))

@@ -7,7 +7,7 @@
     python peers.py onnxruntime cnn-32-64-64                   # inference: batch 500 and one image
 
 Prints one JSON object a line. Data are random: the arithmetic is what is timed. `compare.py` beside it runs it in turn with `tailor` and
-quotes ratios of medians: absolute figures drift with the machine.
+quotes ratios of medians: absolute figures drift with the machine. Larger networks are in `networks.py`.
 """
 import argparse
 import json
@@ -34,6 +34,9 @@ def out(**row):
 
 def torch_model(recipe):
     import torch.nn as nn
+    if recipe not in RECIPES:
+        from networks import NETWORKS
+        return NETWORKS[recipe]()
     layers, channels, side, features = [], 1, 28, None
     spec = RECIPES[recipe]
     for i, layer in enumerate(spec):
@@ -154,7 +157,7 @@ def rate(work, images, seconds):
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("peer", choices=["torch", "keras", "onnxruntime"])
-    p.add_argument("recipe", choices=[*RECIPES, "all"])
+    p.add_argument("recipe", help="`all`: " + ", ".join(RECIPES) + "; besides, but not in Keras, those of networks.py")
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--seconds", type=float, default=5.0)
     p.add_argument("--compile", action="store_true", help="torch: also torch.compile (slow to start)")
