@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains recipes over three seeds and keeps what the table and `tailor compare results` are made of: the network's summary,
-# the resolved recipe, the epochs, the figures on the test part, how fast it was predicted, the model file's size, and the
-# answers, packed. What is there already is kept. SEEDS="1" trains one seed only, THREADS=1 on one core, so that two such can go on at once.
+# the resolved recipe, the epochs, the figures on the test part, how fast it was predicted, the model file's size, the processor, and
+# the answers, packed. What is there already is kept. SEEDS="1" trains one seed only, THREADS=1 on one core, so that two such can go on at once.
 #
 #   cargo build --release && results/run.sh ann-256-128 cnn-32-64-64 results/ablations/*.toml
 set -euo pipefail
@@ -21,6 +21,7 @@ for recipe in "$@"; do
         cp "$scratch/$name-$seed"/{recipe.toml,metrics.csv,timing.json} "$kept"
         results/pack_predictions.sh "$scratch/$name-$seed/predictions.csv" >"$kept/predictions.csv.gz"
         results/size.py "$scratch/$name-$seed/model.safetensors" >"$kept/size.json"
+        lscpu | sed -nE 's/^Model name: +//p; s/^CPU family: +/, family /p; s/^Model: +/, model /p' | tr -d '\n' >"$kept/processor.txt"
         cp "$scratch/$name-$seed/evaluation.json" "$kept"
     done
 done
