@@ -98,22 +98,24 @@ pub fn orthogonalized(mut x: AlignedBuffer, [rows, columns]: [usize; 2], iterati
 
     let square = Layout::matrix(side, side, side, 1);
     // Of polynomials of one symmetric matrix: all of them are symmetric, their rows are their columns.
-    let times = |left: &AlignedBuffer, right: &AlignedBuffer| {
+    let packed = |matrix: &AlignedBuffer| Panels::from_rows(isa, matrix, side, side, None, |row| row * side);
+    let times = |left: &AlignedBuffer, right: &Panels| {
         let mut result = AlignedBuffer::new(side * side);
-        let panels = Panels::from_channels(isa, right, side, side, None);
-        product(&panels, square, left, Activation::Identity, &mut result);
+        product(right, square, left, Activation::Identity, &mut result);
         result
     };
     let mut whole: Option<AlignedBuffer> = None;
     for iteration in 1..=iterations {
-        let mut factor = times(&gram, &gram);
+        let panels = packed(&gram);
+        let mut factor = times(&gram, &panels);
         zip_in_place(Combine { b, c }, &mut factor, &gram);
         (0..side).for_each(|i| factor[i * side + i] += a);
+        let packed_factor = packed(&factor);
         if iteration < iterations {
-            gram = times(&times(&factor, &gram), &factor);
+            gram = times(&times(&factor, &panels), &packed_factor);
         }
         whole = Some(match whole {
-            Some(before) => times(&factor, &before),
+            Some(before) => times(&before, &packed_factor),
             None => factor,
         });
     }
