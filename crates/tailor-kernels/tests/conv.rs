@@ -274,6 +274,43 @@ fn the_layers_of_the_reference_systems() {
             pool: None,
             reason: "depthwise",
         },
+        Case {
+            convolution: Convolution { padding: Padding::all(1), ..conv([5, 1, 1], [40, 33], 3) },
+            activation: Relu,
+            pool: None,
+            reason: "a single pixel: only the center of the kernel matters",
+        },
+        Case {
+            convolution: Convolution {
+                stride: [2; 2],
+                padding: Padding::all(1),
+                ..conv([3, 2, 2], [40, 33], 3)
+            },
+            activation: Identity,
+            pool: None,
+            reason: "a single output, which sees four of nine taps",
+        },
+        Case {
+            convolution: Convolution { groups: 2, padding: Padding::all(2), ..conv([3, 2, 1], [34, 40], 5) },
+            activation: Relu,
+            pool: None,
+            reason: "other taps in rows than in columns, of groups",
+        },
+        Case {
+            convolution: Convolution { padding: Padding::all(1), ..conv([7, 3, 2], [70, 65], 3) },
+            activation: Identity,
+            pool: None,
+            reason: "small images of many channels, which go through together",
+        },
+        Case {
+            convolution: Convolution {
+                padding: Padding { top: 2, left: 1, bottom: 0, right: 3 },
+                ..conv([2, 5, 6], [64, 100], 5)
+            },
+            activation: Identity,
+            pool: None,
+            reason: "the same with taps that few outputs have",
+        },
     ];
     for (seed, case) in cases.into_iter().enumerate() {
         println!("{}: {:?}", case.reason, case.convolution);

@@ -212,6 +212,9 @@ fn the_blocks_of_residual_and_mobile_networks() {
         (Convolution { groups: 40, ..conv([3, 11, 11], [40, 40], 5, 2) }, Silu, false, "EfficientNet's"),
         (conv([3, 7, 7], [72, 24], 1, 1), Identity, true, "its third, with the shortcut"),
         (conv([3, 12, 12], [3, 32], 3, 2), Relu6, false, "a first layer"),
+        (conv([5, 4, 4], [64, 80], 3, 1), Relu, true, "a deep one: small images of many channels"),
+        (conv([9, 1, 1], [64, 80], 3, 1), Relu, true, "the deepest: single pixels"),
+        (conv([9, 2, 2], [64, 80], 3, 2), Relu, false, "a single output"),
     ]
     .into_iter()
     .enumerate()

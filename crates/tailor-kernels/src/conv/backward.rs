@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use super::{ConvBlock, ConvGradient, Convolution, Padding, Saved, depthwise, few_taps, lists, pointwise};
+use super::{
+    ConvBlock, ConvGradient, Convolution, Padding, Saved, depthwise, few_taps, lists, pointwise, small_images,
+};
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
@@ -20,6 +22,22 @@ const FEW_TAPS: usize = 32;
 const WORTH_SPLITTING: usize = 200_000;
 
 pub(super) fn run(outputs: OutputGradient, gradient: ConvGradient) {
+    let block = outputs.block.live();
+    let live = OutputGradient { block: &block, ..outputs };
+    let Some(taps) = outputs.block.convolution.live_taps() else {
+        return run_live(live, gradient);
+    };
+    let weights = taps.of(gradient.weights);
+    let mut live_dw = gradient.dw.as_ref().map(|_| AlignedBuffer::new(weights.len()));
+    let ConvGradient { x, y, saved, dy, dx, dw, db, .. } = gradient;
+    run_live(live, ConvGradient { x, weights: &weights, y, saved, dy, dx, dw: live_dw.as_deref_mut(), db });
+    if let (Some(live_dw), Some(dw)) = (live_dw, dw) {
+        taps.spread(&live_dw, dw);
+    }
+}
+
+/// Of a block that is computed as it is.
+fn run_live(outputs: OutputGradient, gradient: ConvGradient) {
     let conv = &outputs.block.convolution;
     if conv.is_depthwise() {
         depthwise::backward(outputs, gradient);
@@ -31,6 +49,8 @@ pub(super) fn run(outputs: OutputGradient, gradient: ConvGradient) {
         pointwise::backward(outputs, gradient);
     } else if conv.groups == 1 && conv.reduction() <= FEW_TAPS {
         few_taps::backward(outputs, gradient);
+    } else if small_images::pays(&outputs, gradient.y) {
+        small_images::backward(outputs, gradient);
     } else {
         lists::backward(outputs, gradient);
     }

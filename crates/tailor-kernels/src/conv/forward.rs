@@ -26,6 +26,7 @@ pub(super) fn run(
     y: &mut [f32],
     saved: Option<&mut Saved>,
 ) {
+    let block = &block.live();
     let conv = &block.convolution;
     let [_, rows, columns, channels] = conv.output_shape();
     let training = saved.is_some();
@@ -110,6 +111,7 @@ pub(super) fn convolve_images(
     images: Range<usize>,
     output: &mut [f32],
 ) {
+    let block = &block.live();
     let conv = &Convolution { batch: images.len(), ..block.convolution };
     let image_len = conv.image_len();
     // SAFETY: the input is `batch` images, and these are some of them.

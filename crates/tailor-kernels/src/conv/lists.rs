@@ -192,7 +192,7 @@ impl<'a> Worker<'a> {
                 // SAFETY: the images of this part are its own.
                 let dx = unsafe { dx.slice(image * image_len, image_len) };
                 if let Some(turned) = self.dense {
-                    turned.image(self.outputs.dense(image, &mut self.scratch), dx);
+                    turned.images(self.outputs.dense(image, &mut self.scratch), dx);
                     continue;
                 }
                 for (first, live, at) in self.plan.copies(image - images.start) {

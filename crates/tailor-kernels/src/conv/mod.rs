@@ -8,6 +8,7 @@
 //!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
 //!            ├─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer), columns
 //!            └─ activated  (batch norm, then activation)   ├─ pointwise  (1×1: matrix products)
+//!                                                          ├─ small_images (dense gradients of many channels)
 //!                                                          └─ depthwise
 //! ```
 //!
@@ -21,11 +22,13 @@ mod few_taps;
 mod forward;
 mod list_gradients;
 mod lists;
+mod live;
 mod normalised;
 mod pairs;
 mod pixels;
 mod pointwise;
 mod slices;
+mod small_images;
 mod turned;
 mod window;
 mod winograd;
@@ -240,7 +243,7 @@ impl ConvBlock {
     }
 
     /// Packs OHWI weights, a bias `[Co]`, and scale and shift `[Co]` that are applied after the activation (a
-    /// batch normalisation at inference). Independent of batch and image size.
+    /// batch normalisation at inference). Independent of the batch.
     pub fn pack(&self, weights: &[f32], bias: Option<&[f32]>, affine: Option<[&[f32]; 2]>) -> PackedFilter {
         let conv = &self.convolution;
         conv.check();
@@ -252,7 +255,15 @@ impl ConvBlock {
         for values in [bias, affine.map(|a| a[0]), affine.map(|a| a[1])].into_iter().flatten() {
             assert_eq!(values.len(), conv.out_channels, "bias, scale and shift have one value a channel");
         }
-        let isa = Isa::current();
+        match conv.live_taps() {
+            Some(taps) => self.live().pack_live(&taps.of(weights), bias, affine),
+            None => self.live().pack_live(weights, bias, affine),
+        }
+    }
+
+    /// Of a block that is computed as it is.
+    fn pack_live(&self, weights: &[f32], bias: Option<&[f32]>, affine: Option<[&[f32]; 2]>) -> PackedFilter {
+        let (conv, isa) = (&self.convolution, Isa::current());
         if conv.is_depthwise() {
             return PackedFilter {
                 isa,

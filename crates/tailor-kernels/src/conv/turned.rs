@@ -1,7 +1,7 @@
 //! The input gradient as a dense convolution of the output gradient with the kernel turned around: cheaper than
 //! lists where most outputs carry a gradient.
 
-use super::forward::Convolved;
+use super::forward::{CHUNK, Convolved};
 use super::winograd::{self, Transformed};
 use super::{ConvBlock, Convolution, Padding};
 use crate::activation::Activation;
@@ -97,17 +97,25 @@ impl Turned {
         Self { conv: turned, filter: TurnedFilter::Panels([panels]) }
     }
 
-    pub fn image(&self, dz: &[f32], dx: &mut [f32]) {
-        let (conv, activation, unit) = (&self.conv, Activation::Identity, Unit::Pixel);
+    /// Images whose pixels together are worth reading all weights for.
+    pub fn images_at_once(&self) -> usize {
+        (CHUNK / (self.conv.height * self.conv.width)).max(1)
+    }
+
+    /// `dx [N, H, W, Ci]` of some images' `dz [N, Ho, Wo, Co]`.
+    pub fn images(&self, dz: &[f32], dx: &mut [f32]) {
+        let (activation, unit) = (Activation::Identity, Unit::Pixel);
+        let images = dz.len() / self.conv.image_len();
         let (x, y) = (ConstPointer::new(dz), MutPointer::new(dx));
+        let conv = &Convolution { batch: images, ..self.conv };
         match &self.filter {
             TurnedFilter::Panels(panels) => {
                 let convolved = Convolved { conv, activation, unit, panels, x, y, index: None };
-                convolved.units(0..convolved.units_of_image());
+                convolved.units(0..images * convolved.units_of_image());
             }
             TurnedFilter::Winograd(filter) => {
                 let transformed = Transformed { conv, filter, activation, unit, x, y, index: None };
-                transformed.tiles(0..transformed.tiles_of_image());
+                transformed.tiles(0..images * transformed.tiles_of_image());
             }
         }
     }
