@@ -33,29 +33,26 @@ def training_seconds(epochs):
     return seconds[0] + sum(usual if time > 1.5 * usual else time for time in seconds[1:])
 
 
-def processors(runs):
-    """on which these ran; those kept before it was noted, on a Zen 4"""
-    notes = [run / "processor.txt" for run in runs]
-    return " and ".join(sorted({note.read_text().strip() if note.exists() else "AMD EPYC (Zen 4)" for note in notes}))
+def zen(run):
+    """The generation of AMD's processor on which it ran; before that was noted, it was a Zen 4."""
+    note = run / "processor.txt"
+    return {"family 26": "Zen 5", "family 25": "Zen 4"}[note.read_text().split(", ")[1]] if note.exists() else "Zen 4"
 
 
-recipes_on = {}
-print("| recipe | parameters | reported, % | test accuracy, % | loss | macro precision | recall | F1 | seeds | epochs | training | images/s |")
-print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+print("| recipe | parameters | reported, % | test accuracy, % | loss | macro precision | recall | F1 | seeds | epochs | training | images/s | on |")
+print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|")
 for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*/seed-*/evaluation.json")}):
     runs = sorted(run for run in recipe.iterdir() if (run / "evaluation.json").exists())
     figures = [json.loads((run / "evaluation.json").read_text()) for run in runs]
     epochs = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
     # The summary's last line counts the parameters, the sum of all last.
     parameters = re.findall(r"[\d,]+", (recipe / "summary.txt").read_text().splitlines()[-1])[-1]
-    recipes_on.setdefault(processors(runs), []).append(f"`{recipe.name}`")
     seconds = statistics.mean(training_seconds(run) for run in epochs)
     speed = statistics.median(float(epoch["images_per_second"]) for run in epochs for epoch in run)
     macro = [f"{statistics.mean(f['macro_average'][key] for f in figures):.3f}" for key in ("precision", "recall", "f1")]
     print(f"| `{recipe.name}` | {parameters} | {REPORTED.get(recipe.name.removesuffix('-better'), '–')} | {spread([f['accuracy'] for f in figures], 2, 100)} "
           f"| {spread([f['loss'] for f in figures], 3)} | {' | '.join(macro)} "
-          f"| {len(runs)} | {len(epochs[0])} | {seconds:,.0f} s | {speed:,.0f} |")
-print("\nTrained on two cores of", "; of ".join(f"{processor}: {', '.join(recipes)}" for processor, recipes in recipes_on.items()))
+          f"| {len(runs)} | {len(epochs[0])} | {seconds:,.0f} s | {speed:,.0f} | {', '.join(sorted({*map(zen, runs)}))} |")
 
 if photos := sorted({run.parent.parent for run in Path(__file__).parent.glob("photos/*/seed-*/evaluation.json")}):
     print("\n| recipe | validation accuracy, % | loss | macro F1 | seeds | epochs | an epoch | in all |")
