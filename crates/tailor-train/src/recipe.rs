@@ -33,8 +33,9 @@ use crate::schedule::Schedule;
 use crate::{Error, Result, spelling};
 
 /// The recipes that come with the program, by name.
-const BUILT_IN: [(&str, &str); 20] = [
+const BUILT_IN: [(&str, &str); 21] = [
     ("starter", include_str!("../../../recipes/starter.toml")),
+    ("swift", include_str!("../../../recipes/swift.toml")),
     ("ann-256-128", include_str!("../../../recipes/ann-256-128.toml")),
     ("cnn-32-64", include_str!("../../../recipes/cnn-32-64.toml")),
     ("cnn-32-64-64", include_str!("../../../recipes/cnn-32-64-64.toml")),
