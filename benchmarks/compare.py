@@ -11,15 +11,15 @@ benchmarks/comparison.json (every single measurement), comparison.md and compari
 """
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+from peers import LARGER, RECIPES
+from processor import processor
+
 HERE = Path(__file__).parent
-RECIPES = ["ann-256-128", "cnn-32-64", "cnn-32-64-64", "cnn-bn-32-64-128", "cnn-64-64-128-128"]
-LARGER = ["lenet-5", "cnn-bn-skip", "vgg-11", "resnet-18", "resnet-20", "efficientnet-b0", "vit-tiny"]
 COLORS = {"tailor": "#2563a8", "best peer": "#c4c9d1"}
 
 
@@ -95,20 +95,11 @@ def picture(table):
             f'tailor and the best of PyTorch and Keras</text>{"".join(parts)}</svg>\n')
 
 
-def processor():
-    """Its name, family and model: what hosts rent out has often no more than a maker's name."""
-    if not Path("/proc/cpuinfo").exists():
-        return platform.processor()
-    first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-    return f"{about.get('model name', platform.processor())}, family {about.get('cpu family', '?')}, model {about.get('model', '?')}"
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tailor", help="the program, built with --release")
     parser.add_argument("--larger", action="store_true", help="the larger networks")
-    parser.add_argument("--recipes", nargs="+", choices=RECIPES + LARGER, help="only these")
+    parser.add_argument("--recipes", nargs="+", choices=[*RECIPES, *LARGER], help="only these")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
     arguments = parser.parse_args()

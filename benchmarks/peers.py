@@ -26,6 +26,8 @@ RECIPES = {
     "cnn-bn-32-64-128": [("conv", 32), "bn", "pool", ("conv", 64), "bn", "pool", ("conv", 128), "bn", "flat", ("dense", 128), ("drop", 0.5), ("dense", 10)],
     "cnn-64-64-128-128": [("conv", 64), ("conv", 64), "pool", ("drop", 0.25), ("conv", 128), ("conv", 128), "pool", ("drop", 0.25), "flat", ("dense", 256), ("drop", 0.5), ("dense", 10)],
 }
+# The networks of networks.py: PyTorch and ONNX Runtime only.
+LARGER = ["lenet-5", "cnn-bn-skip", "vgg-11", "resnet-18", "resnet-20", "efficientnet-b0", "vit-tiny"]
 
 
 def out(**row):
@@ -157,11 +159,13 @@ def rate(work, images, seconds):
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("peer", choices=["torch", "keras", "onnxruntime"])
-    p.add_argument("recipe", help="`all`: " + ", ".join(RECIPES) + "; besides, but not in Keras, those of networks.py")
+    p.add_argument("recipe", choices=[*RECIPES, *LARGER, "all"], help="`all` is all but the larger networks, which Keras does not have here")
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--seconds", type=float, default=5.0)
     p.add_argument("--compile", action="store_true", help="torch: also torch.compile (slow to start)")
     a = p.parse_args()
+    if a.peer == "keras" and a.recipe in LARGER:
+        p.error(f"{a.recipe} is not written in Keras here; take torch or onnxruntime")
     for r in RECIPES if a.recipe == "all" else [a.recipe]:
         if a.peer == "torch":
             run_torch(r, a.batch, a.seconds, a.compile)

@@ -33,7 +33,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from compare import processor
+from processor import processor
 
 HERE = Path(__file__).parent
 CLASSES = 10

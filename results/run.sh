@@ -21,7 +21,7 @@ for recipe in "$@"; do
         cp "$scratch/$name-$seed"/{recipe.toml,metrics.csv,timing.json} "$kept"
         results/pack_predictions.sh "$scratch/$name-$seed/predictions.csv" >"$kept/predictions.csv.gz"
         results/size.py "$scratch/$name-$seed/model.safetensors" >"$kept/size.json"
-        lscpu | sed -nE 's/^Model name: +//p; s/^CPU family: +/, family /p; s/^Model: +/, model /p' | tr -d '\n' >"$kept/processor.txt"
+        benchmarks/processor.py >"$kept/processor.txt"
         cp "$scratch/$name-$seed/evaluation.json" "$kept"
     done
 done

@@ -33,10 +33,11 @@ def training_seconds(epochs):
     return seconds[0] + sum(usual if time > 1.5 * usual else time for time in seconds[1:])
 
 
-def zen(run):
-    """The generation of AMD's processor on which it ran; before that was noted, it was a Zen 4."""
+def processor(run):
+    """On which it ran: of AMD's the generation; before that was noted, it was a Zen 4."""
     note = run / "processor.txt"
-    return {"family 26": "Zen 5", "family 25": "Zen 4"}[note.read_text().split(", ")[1]] if note.exists() else "Zen 4"
+    name = note.read_text().strip() if note.exists() else "AMD EPYC, family 25"
+    return next((zen for family, zen in [("AMD EPYC, family 26", "Zen 5"), ("AMD EPYC, family 25", "Zen 4")] if name.startswith(family)), name)
 
 
 print("| recipe | parameters | reported, % | test accuracy, % | loss | macro precision | recall | F1 | seeds | epochs | training | images/s | on |")
@@ -52,7 +53,7 @@ for recipe in sorted({run.parent.parent for run in Path(__file__).parent.glob("*
     macro = [f"{statistics.mean(f['macro_average'][key] for f in figures):.3f}" for key in ("precision", "recall", "f1")]
     print(f"| `{recipe.name}` | {parameters} | {REPORTED.get(recipe.name.removesuffix('-better'), '–')} | {spread([f['accuracy'] for f in figures], 2, 100)} "
           f"| {spread([f['loss'] for f in figures], 3)} | {' | '.join(macro)} "
-          f"| {len(runs)} | {len(epochs[0])} | {seconds:,.0f} s | {speed:,.0f} | {', '.join(sorted({*map(zen, runs)}))} |")
+          f"| {len(runs)} | {len(epochs[0])} | {seconds:,.0f} s | {speed:,.0f} | {', '.join(sorted({*map(processor, runs)}))} |")
 
 if photos := sorted({run.parent.parent for run in Path(__file__).parent.glob("photos/*/seed-*/evaluation.json")}):
     print("\n| recipe | validation accuracy, % | loss | macro F1 | seeds | epochs | an epoch | in all |")
