@@ -12,7 +12,7 @@ use tailor_kernels::attention::{Attention, AttentionGradient};
 use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::AlignedBuffer;
 use tailor_kernels::conv::{
-    ActivatedBlock, ActivatedGradient, ConvBlock, ConvGradient, Convolution, Padding,
+    ActivatedBlock, ActivatedGradient, ConvBlock, ConvGradient, Convolution, Padding, Stage, StageGradient,
 };
 use tailor_kernels::excitation::{ExciteGradient, excite, excite_backward};
 use tailor_kernels::norm::{ActivatedNorm, ActivatedNormGradient, BatchNorm, LayerNorm, LayerNormGradient};
@@ -124,25 +124,23 @@ fn block(n: &[usize]) -> Times {
     let (gamma, beta) = (vec![1.; c], vec![0.; c]);
     let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-5 };
     let norm = ActivatedNorm { norm, activation: Activation::Relu6 };
-    let block = ActivatedBlock { convolution, precision: Precision::F32, norm };
     let (x, w) = operands(&convolution);
+    let stages = [Stage { convolution, precision: Precision::F32, weights: &w, norm }];
+    let block = ActivatedBlock { stages: &stages };
     let dy = values(convolution.output_shape().iter().product());
     let [mut y, mut dx, mut dw] = [dy.len(), x.len(), w.len()].map(AlignedBuffer::new);
     let [mut dgamma, mut dbeta] = [(); 2].map(|()| AlignedBuffer::new(c));
-    let forward = fastest(|| _ = black_box(block.forward(&x, &w, None, &mut y)));
+    let forward = fastest(|| _ = black_box(block.forward(&x, None, &mut y)));
     let training = fastest(|| {
-        let saved = block.forward(&x, &w, None, &mut y);
+        let saved = block.forward(&x, None, &mut y);
         block.backward(ActivatedGradient {
             x: &x,
-            weights: &w,
             shortcut: None,
             saved: &saved,
             dy: &dy,
             dx: is_hidden(&convolution).then_some(&mut dx[..]),
             dshortcut: None,
-            dw: &mut dw,
-            dgamma: &mut dgamma,
-            dbeta: &mut dbeta,
+            stages: vec![StageGradient { dw: &mut dw, dgamma: &mut dgamma, dbeta: &mut dbeta }],
         });
     });
     (forward, training)

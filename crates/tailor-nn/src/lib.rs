@@ -48,4 +48,4 @@ pub use shape::Shape;
 pub use state_dict::from_state_dict;
 pub use summary::{Summary, SummaryRow};
 pub use tensors::TensorInfo;
-pub use timings::Timing;
+pub use timings::{TimedLayer, Timing};

@@ -132,7 +132,7 @@ fn record(layers: &[Layer], input: Activations, maps: &mut Vec<Vec<f32>>) -> Act
         (Layer::Sequence(sequence), x) => record(&sequence.layers, x, maps),
         (Layer::Residual(residual), x) => {
             let shortcut = record(&residual.shortcut.layers, x.clone(), maps);
-            let body = record(residual.before_sum(), x, maps);
+            let body = record(residual.before_sum(Pass::Inference), x, maps);
             residual.join(body, shortcut, Pass::Inference)
         }
         (Layer::Attention(attention), Activations::Tokens(x)) => {

@@ -5,17 +5,15 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 
 use crate::Network;
-use crate::architecture::{LayerKind, PlannedLayer};
+use crate::architecture::{LayerKind, LayerSpec, PlannedLayer};
 use crate::layers::{Activations, Layer, Pass, Residual, sequence};
 use crate::prefix::is_trained;
 
 /// What one pass over the activations takes in a training step: a layer, or several that are computed together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timing {
-    /// Of the layers that the pass consists of: `conv1 + pool1`.
-    pub name: String,
-    /// What they do.
-    pub layer: String,
+    /// The layers that the pass consists of; a convolution and what follows it are one.
+    pub layers: Vec<TimedLayer>,
     /// Median seconds of the forward pass, for the whole batch.
     pub forward_seconds: f64,
     /// Median seconds of the backward pass, for the whole batch: gradients of weights that are not frozen, and of the
@@ -25,6 +23,35 @@ pub struct Timing {
     pub multiply_adds: usize,
     /// How often they are done in a step: once, and once for each of the two gradients that is wanted.
     pub products: usize,
+}
+
+/// A layer that is timed, and others that are computed together with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimedLayer {
+    /// `conv1 + pool1`
+    pub name: String,
+    /// What they do.
+    pub what: String,
+}
+
+impl TimedLayer {
+    /// Of the layers of a pass.
+    fn all(planned: &[PlannedLayer]) -> Vec<Self> {
+        let mut all: Vec<TimedLayer> = Vec::new();
+        for layer in planned {
+            let (name, what) = (&layer.name, layer.kind.to_string());
+            let is_convolution =
+                matches!(layer.kind, LayerKind::Layer(LayerSpec::Conv(_) | LayerSpec::DepthwiseConv(_)));
+            match all.last_mut() {
+                Some(last) if !is_convolution => {
+                    last.name += &format!(" + {name}");
+                    last.what += &format!(" + {what}");
+                }
+                _ => all.push(TimedLayer { name: name.clone(), what }),
+            }
+        }
+        all
+    }
 }
 
 impl Network {
@@ -51,15 +78,14 @@ impl Clock {
     /// Times the passes of layers, and gives what comes out.
     fn sequence(&mut self, layers: &[Layer], plan: &[PlannedLayer], input: Activations) -> Activations {
         let mut x = input;
-        let starts: Vec<usize> = sequence::fused(layers).map(|(position, _)| position).collect();
-        for (index, &start) in starts.iter().enumerate() {
-            let end = starts.get(index + 1).copied().unwrap_or(layers.len());
+        for pass in sequence::passes(layers, PASS) {
+            let start = pass.start;
             x = match (&layers[start], &plan[start].kind) {
                 (Layer::Sequence(inner), LayerKind::Sequence(plan)) => self.sequence(&inner.layers, plan, x),
                 (Layer::Residual(inner), LayerKind::Residual { .. }) => self.residual(inner, &plan[start], x),
                 _ => {
-                    let layers = &layers[start..end];
-                    self.pass(&plan[start..end], layers, x, |x| sequence::forward(layers, x, PASS))
+                    let layers = &layers[pass.clone()];
+                    self.pass(&plan[pass], layers, x, |x| sequence::forward(layers, x, PASS))
                 }
             };
         }
@@ -72,7 +98,7 @@ impl Clock {
             unreachable!("a residual layer is planned as one")
         };
         let beside = self.sequence(&residual.shortcut.layers, shortcut, x.clone());
-        let before = residual.before_sum();
+        let before = residual.before_sum(PASS);
         let (body, rest) = body.split_at(before.len());
         let branch = self.sequence(before, body, x);
         // Its branches are counted: what is left of it is the sum.
@@ -111,13 +137,8 @@ impl Clock {
             }
         }
         self.is_trained_before |= is_trained;
-        let joined = |part: fn(&PlannedLayer) -> String| {
-            let parts: Vec<String> = planned.iter().map(part).collect();
-            parts.join(" + ")
-        };
         self.timings.push(Timing {
-            name: joined(|planned| planned.name.clone()),
-            layer: joined(|planned| planned.kind.to_string()),
+            layers: TimedLayer::all(planned),
             forward_seconds: median(forwards),
             backward_seconds: median(backwards),
             multiply_adds: planned.iter().map(PlannedLayer::multiply_adds).sum(),
@@ -135,7 +156,7 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::{Architecture, ConvSpec, LayerSpec, PoolSpec};
+    use crate::architecture::{Architecture, ConvSpec, PoolSpec};
     use crate::{Device, Shape};
 
     #[test]
@@ -149,21 +170,23 @@ mod tests {
             (Device::flex().autodiff(), Shape::Image { height: 12, width: 12, channels: 1 });
         let network = Network::new(&Architecture::new(layers), shape, 3, 1, &device).unwrap();
         let timings = network.timings(Tensor::ones([5, 12, 12, 1], &device), 2);
-        let names: Vec<&str> = timings.iter().map(|timing| timing.name.as_str()).collect();
+        let names: Vec<Vec<&str>> = timings
+            .iter()
+            .map(|timing| timing.layers.iter().map(|layer| layer.name.as_str()).collect())
+            .collect();
         assert_eq!(
             names,
             [
-                "conv1 + pool1",
-                "block1.shortcut.conv1 + block1.shortcut.bn1",
-                "block1.conv1 + block1.bn1",
-                "block1.conv2 + block1.bn2 + block1",
-                "flatten",
-                "fc1"
+                vec!["conv1 + pool1"],
+                vec!["block1.shortcut.conv1 + block1.shortcut.bn1"],
+                vec!["block1.conv1 + block1.bn1", "block1.conv2 + block1.bn2 + block1"],
+                vec!["flatten"],
+                vec!["fc1"],
             ]
         );
         assert!(timings.iter().all(|timing| timing.forward_seconds > 0.0 && timing.backward_seconds > 0.0));
         // Nobody asks for the gradient of the images; the flattened values have no weights.
-        assert_eq!(timings.iter().map(|timing| timing.products).collect::<Vec<_>>(), [2, 3, 3, 3, 2, 3]);
+        assert_eq!(timings.iter().map(|timing| timing.products).collect::<Vec<_>>(), [2, 3, 3, 2, 3]);
         let frozen = network.clone().freeze(|name| name.starts_with("conv1") || name.starts_with("block1"));
         let frozen = frozen.timings(Tensor::ones([5, 12, 12, 1], &device), 2);
         assert_eq!(frozen.iter().map(|timing| timing.products).collect::<Vec<_>>(), [1, 1, 1, 1, 1, 2]);

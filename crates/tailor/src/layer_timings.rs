@@ -4,19 +4,26 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use tailor_data::batch::{BatchPlan, batches};
-use tailor_nn::{Device, Network, Timing};
+use tailor_nn::{Device, Network, TimedLayer, Timing};
 use tailor_train::phases::ActivePhase;
 use tailor_train::{Recipe, RunData, groups};
 
 /// A row of the table.
 #[derive(Debug, Serialize)]
 pub struct LayerTiming {
-    name: String,
-    layer: String,
+    /// Layers that are computed in one pass.
+    layers: Vec<Line>,
     forward_seconds: f64,
     backward_seconds: f64,
     /// Of the dense arithmetic: the forward pass, and the gradients that are wanted.
     gflops: f64,
+}
+
+/// A layer, with what is computed together with it.
+#[derive(Debug, Serialize)]
+struct Line {
+    name: String,
+    layer: String,
 }
 
 /// Repetitions of each pass; their median counts.
@@ -39,8 +46,11 @@ pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Resu
         let seconds = timing.forward_seconds + timing.backward_seconds;
         LayerTiming {
             gflops: 2e-9 * (timing.products * timing.multiply_adds * images) as f64 / seconds,
-            name: timing.name,
-            layer: timing.layer,
+            layers: timing
+                .layers
+                .into_iter()
+                .map(|TimedLayer { name, what }| Line { name, layer: what })
+                .collect(),
             forward_seconds: timing.forward_seconds,
             backward_seconds: timing.backward_seconds,
         }
@@ -50,9 +60,9 @@ pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Resu
 
 /// The rows as text, with each one's share of the whole.
 pub fn table(rows: &[LayerTiming], batch_size: usize, peak_gflops: f64) -> String {
-    let width =
-        |text: fn(&LayerTiming) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
-    let (names, layers) = (width(|row| &row.name), width(|row| &row.layer));
+    let lines = || rows.iter().flat_map(|row| &row.layers);
+    let width = |text: fn(&Line) -> &str| lines().map(|line| text(line).chars().count()).max().unwrap_or(0);
+    let (names, layers) = (width(|line| &line.name), width(|line| &line.layer));
     let total: f64 = rows.iter().map(|row| row.forward_seconds + row.backward_seconds).sum();
     let mut table = format!(
         "{:names$}  {:layers$}  {:>10} {:>11} {:>6} {:>8} {:>6}\n",
@@ -64,19 +74,21 @@ pub fn table(rows: &[LayerTiming], batch_size: usize, peak_gflops: f64) -> Strin
             0.0 => String::new(),
             gflops => format!("{gflops:>8.0} {:>4.0} %", 100.0 * gflops / peak_gflops),
         };
-        writeln!(
-            table,
-            "{:names$}  {:layers$}  {:>10.3} {:>11.3} {share:>4.0} % {arithmetic}",
-            row.name,
-            row.layer,
+        let times = format!(
+            "{:>10.3} {:>11.3} {share:>4.0} % {arithmetic}",
             1e3 * row.forward_seconds,
             1e3 * row.backward_seconds
-        )
-        .expect("writing to a string");
+        );
+        for (at, Line { name, layer }) in row.layers.iter().enumerate() {
+            let times = if at == 0 { &times } else { "" };
+            let line = format!("{name:names$}  {layer:layers$}  {times}");
+            table.push_str(line.trim_end());
+            table.push('\n');
+        }
     }
     write!(
         table,
-        "{:.3} ms for a batch of {batch_size}, without loading, loss and optimizer; medians of {REPETITIONS} runs of each row by itself",
+        "{:.3} ms for a batch of {batch_size}, without loading, loss and optimizer; medians of {REPETITIONS} runs of each pass by itself, whose times stand by its first layer",
         1e3 * total
     )
     .expect("writing to a string");

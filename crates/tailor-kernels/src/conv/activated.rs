@@ -1,16 +1,24 @@
-//! Convolution, batch norm, the sum with a shortcut and an activation as one operation, in training: the block of
-//! residual and mobile networks. The activation needs no pass of its own, and the batch's statistics, and the gradient
-//! of the convolution's outputs, none through memory: both are computed image by image, in the cache.
+//! Convolutions with batch norm and an activation behind each, and perhaps a sum with a shortcut before the last, as one
+//! operation, in training: the block of residual and mobile networks.
+//!
+//! Of what is between two convolutions only the first one's outputs are stored. The next normalises and activates them
+//! again wherever it reads them, some rows or images at a time, in the cache; there the batch's statistics are summed up
+//! too, and the sums that a gradient through a norm needs.
 //!
 //! ```text
-//! forward   image by image: convolve, add to the statistics                 then normalise, add, activate
-//! backward  dγ, dβ (and the shortcut's gradient) over the whole batch       then image by image: through the norm,
-//!                                                                           the convolution's gradients
+//! forward   each convolution:   read the outputs before, normalise, convolve, write the outputs; their statistics
+//!           at the end          normalise, add, activate
+//! backward  at the end          dγ, dβ (and the shortcut's gradient) over the whole batch
+//!           each convolution:   through the norm, the convolution's gradients; what is needed for dγ and dβ of the norm before
 //! ```
 
-use super::backward::{OutputGradient, ThroughNorm, parts, run};
+use std::ops::Range;
+
+use super::backward::{Operands, OutputGradient, ThroughNorm, parts, run};
+use super::depthwise::{Taps, bands, inputs_of_rows};
 use super::forward::{CHUNK, convolve_images};
-use super::{ConvBlock, ConvGradient, Convolution, Saved};
+use super::inputs::{InputGradient, Inputs, RowReader};
+use super::{ConvBlock, Convolution, FilterKind, Saved, pointwise};
 use crate::activation::Activation;
 use crate::bf16::Precision;
 use crate::buffer::AlignedBuffer;
@@ -19,21 +27,30 @@ use crate::pointer::{ConstPointer, MutPointer};
 use crate::simd::Isa;
 use crate::team;
 
-/// `y = activation(norm(conv(x)) + shortcut)`, in training. The convolution has no bias, which the norm would take away
-/// again. For inference fold the norm into the convolution: see [`crate::norm::fold`] and [`ConvBlock::infer`].
+/// `stageₙ(… stage₁(x))`, the last of which adds a shortcut before it activates, in training. For inference fold each norm
+/// into its convolution: see [`crate::norm::fold`] and [`ConvBlock::infer`].
 #[derive(Clone, Copy, Debug)]
 pub struct ActivatedBlock<'a> {
+    /// At least one; each reads what the one before puts out.
+    pub stages: &'a [Stage<'a>],
+}
+
+/// `activation(norm(conv(x)))`. The convolution has no bias, which the norm would take away again.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage<'a> {
     /// The convolution's geometry.
     pub convolution: Convolution,
     /// What it multiplies.
     pub precision: Precision,
+    /// OHWI.
+    pub weights: &'a [f32],
     /// What follows it, over all pixels of all images.
     pub norm: ActivatedNorm<'a>,
 }
 
-/// What a forward pass keeps for the backward pass.
+/// What the forward pass of a stage keeps for the backward pass.
 #[derive(Clone, Debug)]
-pub struct ActivatedSaved {
+pub struct StageSaved {
     /// Of the convolution's outputs.
     pub statistics: Statistics,
     /// The convolution's outputs, `[N, Ho, Wo, Co]`.
@@ -45,100 +62,227 @@ pub struct ActivatedSaved {
 pub struct ActivatedGradient<'a> {
     /// The forward pass's input, `[N, H, W, Ci]`.
     pub x: &'a [f32],
-    /// Its weights, OHWI.
-    pub weights: &'a [f32],
-    /// What was added before the activation, if anything.
+    /// What was added before the last activation, if anything.
     pub shortcut: Option<&'a [f32]>,
-    /// What the forward pass saved.
-    pub saved: &'a ActivatedSaved,
+    /// What the forward pass saved, of each stage.
+    pub saved: &'a [StageSaved],
     /// The loss's gradient with respect to its output.
     pub dy: &'a [f32],
     /// Where the gradient with respect to `x` goes, if wanted; overwritten, as are all.
     pub dx: Option<&'a mut [f32]>,
     /// Where the gradient with respect to the shortcut goes, if wanted.
     pub dshortcut: Option<&'a mut [f32]>,
-    /// Where the gradient with respect to the weights goes.
+    /// Where the gradients with respect to the stages' parameters go.
+    pub stages: Vec<StageGradient<'a>>,
+}
+
+/// Where the gradients with respect to a stage's parameters go.
+#[derive(Debug)]
+pub struct StageGradient<'a> {
+    /// OHWI.
     pub dw: &'a mut [f32],
-    /// Where the gradient with respect to γ goes.
+    /// `[Co]`
     pub dgamma: &'a mut [f32],
-    /// Where the gradient with respect to β goes.
+    /// `[Co]`
     pub dbeta: &'a mut [f32],
 }
 
 impl ActivatedBlock<'_> {
+    /// Normalises a batch by its own statistics; returns what [`ActivatedBlock::backward`] needs.
+    pub fn forward(&self, x: &[f32], shortcut: Option<&[f32]>, y: &mut [f32]) -> Vec<StageSaved> {
+        let mut saved: Vec<StageSaved> = Vec::with_capacity(self.stages.len());
+        for (at, stage) in self.stages.iter().enumerate() {
+            let outputs = stage.forward(&self.inputs(at, x, &saved));
+            saved.push(outputs);
+        }
+        let (last, outputs) = self.last(&saved);
+        last.norm.apply(&outputs.statistics, &outputs.convolved, shortcut, y);
+        saved
+    }
+
+    /// The exact gradients of [`ActivatedBlock::forward`], statistics included.
+    pub fn backward(&self, gradient: ActivatedGradient) {
+        let ActivatedGradient { x, shortcut, saved, dy, mut dx, mut dshortcut, stages: mut gradients } =
+            gradient;
+        assert!(saved.len() == self.stages.len() && gradients.len() == saved.len(), "one of each a stage");
+        let (last, outputs) = self.last(saved);
+        for len in [Some(dy.len()), shortcut.map(<[f32]>::len), dshortcut.as_ref().map(|d| d.len())] {
+            assert!(
+                len.is_none_or(|len| len == outputs.convolved.len()),
+                "gradients are as long as the output"
+            );
+        }
+        let mut terms = last.norm.input_terms(
+            outputs.convolved.len() / last.convolution.out_channels,
+            [&outputs.convolved, dy],
+            shortcut,
+            &outputs.statistics,
+            dshortcut.as_deref_mut(),
+            gradients.last_mut().expect("a block has stages").of_norm(),
+        );
+        // Where the gradient of what is activated was stored, it need not be computed again.
+        let alone = last.norm.norm.alone();
+        let (mut norm, mut shortcut, mut dy) = match &dshortcut {
+            Some(dz) => (&alone, None, &dz[..]),
+            None => (&last.norm, shortcut, dy),
+        };
+        let mut between;
+        for (at, (stage, StageSaved { statistics, convolved })) in
+            self.stages.iter().zip(saved).enumerate().rev()
+        {
+            let inputs = self.inputs(at, x, saved);
+            let through = InputGradients { norm, statistics, terms: &terms, x: convolved, shortcut, dy };
+            let Some(before) = at.checked_sub(1) else {
+                return stage.backward(&inputs, &through, dx.take(), &mut [], &mut gradients[at]);
+            };
+            let (before, statistics) = (&self.stages[before], &saved[before].statistics);
+            let mut sums = InputGradient::sums(before.convolution.out_channels);
+            let mut of_inputs = AlignedBuffer::new(inputs.len());
+            stage.backward(&inputs, &through, Some(&mut of_inputs), &mut sums, &mut gradients[at]);
+            let rows = inputs.len() / before.convolution.out_channels;
+            terms = before.norm.norm.terms(rows, statistics, &sums, gradients[at - 1].of_norm());
+            between = of_inputs;
+            (norm, shortcut, dy) = (&before.norm, None, &between);
+        }
+    }
+
+    fn last<'s>(&self, saved: &'s [StageSaved]) -> (&Stage<'_>, &'s StageSaved) {
+        self.stages.last().zip(saved.last()).expect("a block has stages")
+    }
+
+    /// What a stage reads.
+    fn inputs<'s>(&'s self, at: usize, x: &'s [f32], saved: &'s [StageSaved]) -> Inputs<'s> {
+        match at.checked_sub(1) {
+            None => Inputs::Stored(x),
+            Some(before) => {
+                let StageSaved { statistics, convolved } = &saved[before];
+                Inputs::Normalised { x: convolved, by: self.stages[before].norm.by(statistics) }
+            }
+        }
+    }
+}
+
+impl StageGradient<'_> {
+    fn of_norm(&mut self) -> [&mut [f32]; 2] {
+        [&mut *self.dgamma, &mut *self.dbeta]
+    }
+}
+
+impl Stage<'_> {
     /// The convolution alone.
     fn block(&self) -> ConvBlock {
         let Self { convolution, precision, .. } = *self;
         ConvBlock { convolution, activation: Activation::Identity, pool: None, precision }
     }
 
-    /// Normalises a batch by its own statistics; returns what [`ActivatedBlock::backward`] needs.
-    pub fn forward(
-        &self,
-        x: &[f32],
-        weights: &[f32],
-        shortcut: Option<&[f32]>,
-        y: &mut [f32],
-    ) -> ActivatedSaved {
-        let (block, conv) = (self.block(), &self.convolution);
-        block.check(x, y);
-        self.check();
-        let filter = block.pack(weights, None, None);
-        let len = conv.output_len();
-        let mut convolved = AlignedBuffer::new(y.len());
-        let (all, x) = (MutPointer::new(&mut convolved), ConstPointer::new(x));
-        let images_at_once = (CHUNK * conv.out_channels / len.max(1)).max(1);
+    /// What is convolved as an image by itself: where outputs depend on one pixel alone, a pixel.
+    fn convolution(&self) -> Convolution {
+        let conv = self.convolution;
+        if conv.is_pointwise() {
+            let batch = conv.batch * conv.height * conv.width;
+            return Convolution { batch, height: 1, width: 1, ..conv };
+        }
+        conv
+    }
+
+    fn forward(&self, inputs: &Inputs) -> StageSaved {
+        let conv = &self.convolution();
+        self.check(inputs);
+        let block = ConvBlock { convolution: *conv, ..self.block() };
+        let filter = block.pack(self.weights, None, None);
+        let live = block.live().convolution;
+        let mut convolved = AlignedBuffer::new(conv.batch * conv.output_len());
+        let all = MutPointer::new(&mut convolved);
         let parts = parts(conv);
         let statistics = Statistics::gather(conv.out_channels, parts, |part, moments| {
             let images = team::part_of(conv.batch, part, parts);
-            for first in images.clone().step_by(images_at_once) {
-                let images = first..images.end.min(first + images_at_once);
-                // SAFETY: each image's outputs belong to one part.
-                let convolved = unsafe { all.slice(first * len, images.len() * len) };
-                convolve_images(&block, &filter, x, images, convolved);
-                moments.add(filter.isa, convolved);
+            // SAFETY: each image's outputs belong to one part.
+            let outputs =
+                unsafe { all.slice(images.start * conv.output_len(), images.len() * conv.output_len()) };
+            let part = Part { conv: &live, isa: filter.isa, inputs, images };
+            let add = |outputs: &[f32]| moments.add(filter.isa, outputs);
+            match &filter.kind {
+                FilterKind::Depthwise(taps) => part.by_rows(taps, outputs, add),
+                _ => part.by_images(
+                    |x, images, outputs| convolve_images(&block, &filter, x, images, outputs),
+                    outputs,
+                    add,
+                ),
             }
         });
-        self.norm.apply(&statistics, &convolved, shortcut, y);
-        ActivatedSaved { statistics, convolved }
+        StageSaved { statistics, convolved }
     }
 
-    /// The exact gradients of [`ActivatedBlock::forward`], statistics included.
-    pub fn backward(&self, gradient: ActivatedGradient) {
-        let ActivatedGradient { x, weights, shortcut, saved, dy, dx, mut dshortcut, dw, dgamma, dbeta } =
-            gradient;
-        let (block, conv) = (self.block(), &self.convolution);
-        let ActivatedSaved { statistics, convolved } = saved;
-        self.check();
-        for len in [Some(dy.len()), shortcut.map(<[f32]>::len), dshortcut.as_ref().map(|d| d.len())] {
-            assert!(len.is_none_or(|len| len == convolved.len()), "gradients are as long as the output");
-        }
-        let rows = convolved.len() / conv.out_channels;
-        let dz = dshortcut.as_deref_mut();
-        let terms = self.norm.input_terms(rows, [convolved, dy], shortcut, statistics, dz, [dgamma, dbeta]);
-        let alone = self.norm.norm.alone();
-        let through = match dshortcut {
-            Some(dz) => InputGradients {
-                norm: &alone,
-                statistics,
-                terms: &terms,
-                x: convolved,
-                shortcut: None,
-                dy: dz,
-            },
-            None => {
-                InputGradients { norm: &self.norm, statistics, terms: &terms, x: convolved, shortcut, dy }
-            }
+    /// `sums` takes what the norm before needs, if there is one.
+    fn backward(
+        &self,
+        inputs: &Inputs,
+        through: &InputGradients,
+        dx: Option<&mut [f32]>,
+        sums: &mut [f32],
+        gradient: &mut StageGradient,
+    ) {
+        let (block, saved) = (self.block(), Saved::default());
+        let dx = dx.map(|dx| InputGradient::new(inputs, dx, sums));
+        let operands = Operands { inputs, weights: self.weights, dx, dw: Some(gradient.dw), db: None };
+        run(OutputGradient::normalised(&block, through.x, &saved, through), operands);
+    }
+
+    fn check(&self, inputs: &Inputs) {
+        let conv = &self.convolution;
+        conv.check();
+        assert_eq!(inputs.len(), conv.batch * conv.image_len(), "a stage reads what the one before puts out");
+        assert_eq!(self.norm.norm.gamma.len(), conv.out_channels, "one γ a channel");
+    }
+}
+
+/// Part of a batch in the forward pass of a stage.
+struct Part<'a> {
+    conv: &'a Convolution,
+    isa: Isa,
+    inputs: &'a Inputs<'a>,
+    images: Range<usize>,
+}
+
+impl Part<'_> {
+    /// Convolves some images at a time, and hands on their outputs.
+    fn by_images(
+        self,
+        convolve: impl Fn(ConstPointer<f32>, Range<usize>, &mut [f32]),
+        outputs: &mut [f32],
+        mut done: impl FnMut(&[f32]),
+    ) {
+        let Self { conv, isa, inputs, images } = self;
+        let at_once = match conv.is_pointwise() {
+            true => pointwise::strip(conv),
+            false => (CHUNK * conv.out_channels / conv.output_len().max(1)).max(1),
         };
-        let saved = Saved::default();
-        let gradient =
-            ConvGradient { x, weights, y: convolved, saved: &saved, dy, dx, dw: Some(dw), db: None };
-        block.check_gradient(&gradient);
-        run(OutputGradient::normalised(&block, &gradient, &through), gradient);
+        let mut room = AlignedBuffer::default();
+        let starts = images.clone().step_by(at_once);
+        for (start, outputs) in starts.zip(outputs.chunks_mut(at_once * conv.output_len())) {
+            let end = images.end.min(start + at_once);
+            let x = inputs.read(isa, start * conv.image_len()..end * conv.image_len(), &mut room);
+            convolve(ConstPointer::new(x), 0..end - start, outputs);
+            done(outputs);
+        }
     }
 
-    fn check(&self) {
-        assert_eq!(self.norm.norm.gamma.len(), self.convolution.out_channels, "one γ a channel");
+    /// Convolves some rows of an image at a time, and hands on their outputs.
+    fn by_rows(self, taps: &Taps, outputs: &mut [f32], mut done: impl FnMut(&[f32])) {
+        let Self { conv, isa, inputs, images } = self;
+        let [_, rows, columns, channels] = conv.output_shape();
+        let bands = bands(conv, 2, 1);
+        let mut reader = RowReader::default();
+        for (image, outputs) in images.zip(outputs.chunks_exact_mut(conv.output_len())) {
+            let of_image = image * conv.image_len()..(image + 1) * conv.image_len();
+            for band in 0..bands {
+                let rows = team::part_of(rows, band, bands);
+                let needed = inputs_of_rows(conv, rows.end);
+                let x = reader.read(inputs, isa, of_image.clone(), needed);
+                taps.forward_rows(isa, conv, Activation::Identity, rows.clone(), x, outputs);
+                done(&outputs[rows.start * columns * channels..rows.end * columns * channels]);
+            }
+        }
     }
 }
 

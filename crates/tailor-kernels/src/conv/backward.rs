@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
+use super::inputs::{InputGradient, Inputs};
 use super::{
-    ConvBlock, ConvGradient, Convolution, Padding, Saved, depthwise, few_taps, lists, pointwise, small_images,
+    ConvBlock, ConvGradient, Convolution, Saved, depthwise, few_taps, lists, pointwise, small_images,
 };
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
@@ -21,38 +22,56 @@ const FEW_TAPS: usize = 32;
 /// Multiply-adds that are not worth another thread.
 const WORTH_SPLITTING: usize = 200_000;
 
-pub(super) fn run(outputs: OutputGradient, gradient: ConvGradient) {
+/// What the gradients of a convolution are computed from, beside that of its outputs, and where they go.
+pub(super) struct Operands<'a> {
+    pub inputs: &'a Inputs<'a>,
+    /// OHWI.
+    pub weights: &'a [f32],
+    /// If wanted, as all three.
+    pub dx: Option<InputGradient<'a>>,
+    pub dw: Option<&'a mut [f32]>,
+    pub db: Option<&'a mut [f32]>,
+}
+
+impl Operands<'_> {
+    fn check(&self, conv: &Convolution) {
+        conv.check();
+        let weights_len = conv.out_channels * conv.reduction();
+        assert_eq!(self.inputs.len(), conv.batch * conv.image_len(), "x is [N, H, W, Ci]");
+        assert_eq!(self.weights.len(), weights_len, "weights are [Co, Kh, Kw, Ci / groups]");
+        assert!(self.dw.as_ref().is_none_or(|dw| dw.len() == weights_len), "dw is as long as the weights");
+        assert!(self.db.as_ref().is_none_or(|db| db.len() == conv.out_channels), "db is [Co]");
+    }
+}
+
+pub(super) fn run(outputs: OutputGradient, operands: Operands) {
+    operands.check(&outputs.block.convolution);
     let block = outputs.block.live();
     let live = OutputGradient { block: &block, ..outputs };
     let Some(taps) = outputs.block.convolution.live_taps() else {
-        return run_live(live, gradient);
+        return run_live(live, operands);
     };
-    let weights = taps.of(gradient.weights);
-    let mut live_dw = gradient.dw.as_ref().map(|_| AlignedBuffer::new(weights.len()));
-    let ConvGradient { x, y, saved, dy, dx, dw, db, .. } = gradient;
-    run_live(live, ConvGradient { x, weights: &weights, y, saved, dy, dx, dw: live_dw.as_deref_mut(), db });
-    if let (Some(live_dw), Some(dw)) = (live_dw, dw) {
+    let weights = taps.of(operands.weights);
+    let mut live_dw = operands.dw.as_ref().map(|_| AlignedBuffer::new(weights.len()));
+    run_live(live, Operands { weights: &weights, dw: live_dw.as_deref_mut(), ..operands });
+    if let (Some(live_dw), Some(dw)) = (live_dw, operands.dw) {
         taps.spread(&live_dw, dw);
     }
 }
 
 /// Of a block that is computed as it is.
-fn run_live(outputs: OutputGradient, gradient: ConvGradient) {
+fn run_live(outputs: OutputGradient, operands: Operands) {
     let conv = &outputs.block.convolution;
     if conv.is_depthwise() {
-        depthwise::backward(outputs, gradient);
-    } else if conv.kernel == [1, 1]
-        && conv.stride == [1, 1]
-        && conv.padding == Padding::default()
-        && conv.groups == 1
-    {
-        pointwise::backward(outputs, gradient);
+        depthwise::backward(outputs, operands);
+    } else if conv.is_pointwise() {
+        pointwise::backward(outputs, operands);
     } else if conv.groups == 1 && conv.reduction() <= FEW_TAPS {
-        few_taps::backward(outputs, gradient);
-    } else if small_images::pays(&outputs, gradient.y) {
-        small_images::backward(outputs, gradient);
+        few_taps::backward(outputs, operands);
+    } else if small_images::pays(&outputs) {
+        small_images::backward(outputs, operands);
     } else {
-        lists::backward(outputs, gradient);
+        lists::backward(outputs, operands);
     }
 }
 
@@ -67,6 +86,8 @@ pub(super) struct Scratch {
     pooled: AlignedBuffer,
     full: AlignedBuffer,
     image: Option<usize>,
+    /// Floats of the image that are there.
+    ready: usize,
 }
 
 /// The gradient with respect to what the convolution put out, image by image.
@@ -74,7 +95,7 @@ pub(super) struct Scratch {
 pub(super) struct OutputGradient<'a> {
     pub block: &'a ConvBlock,
     pub isa: Isa,
-    y: &'a [f32],
+    pub y: &'a [f32],
     dy: &'a [f32],
     saved: &'a Saved,
     /// What normalises, and pools, the block's outputs; `dy` is then the gradient of what it makes of them.
@@ -100,9 +121,13 @@ impl<'a> OutputGradient<'a> {
     }
 
     /// Of an unpooled block whose outputs are normalised.
-    pub fn normalised(block: &'a ConvBlock, gradient: &ConvGradient<'a>, norm: &'a dyn ThroughNorm) -> Self {
-        let ConvGradient { y, dy, saved, .. } = *gradient;
-        Self { block, isa: Isa::current(), y, dy, saved, norm: Some(norm) }
+    pub fn normalised(
+        block: &'a ConvBlock,
+        y: &'a [f32],
+        saved: &'a Saved,
+        norm: &'a dyn ThroughNorm,
+    ) -> Self {
+        Self { block, isa: Isa::current(), y, dy: &[], saved, norm: Some(norm) }
     }
 
     /// Whether the forward pass folded a 2×2 maximum in: then [`OutputGradient::windows`] is the short way.
@@ -130,7 +155,33 @@ impl<'a> OutputGradient<'a> {
             return &self.dy[self.floats(pixels)];
         }
         scratch.image = None;
+        scratch.full.resize(self.floats(pixels.clone()).len());
         self.compute_pixels(pixels, &mut scratch.full);
+        &scratch.full
+    }
+
+    /// As [`OutputGradient::dense`], of which the first `rows` rows are there, the others being anything: to be asked for from
+    /// the first to the last.
+    pub fn rows<'s>(&self, image: usize, rows: usize, scratch: &'s mut Scratch) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        if self.is_dy() || !self.is_pixelwise() {
+            return self.dense(image, scratch);
+        }
+        let pixels = self.pixels_of(image);
+        if scratch.image.replace(image) != Some(image) {
+            scratch.full.resize(self.floats(pixels.clone()).len());
+            scratch.ready = 0;
+        }
+        let [_, _, columns, channels] = self.block.convolution.output_shape();
+        let missing = scratch.ready..rows * columns * channels;
+        if !missing.is_empty() {
+            let first = pixels.start + missing.start / channels;
+            let dz = &mut scratch.full[missing.clone()];
+            self.compute_pixels(first..first + dz.len() / channels, dz);
+            scratch.ready = missing.end;
+        }
         &scratch.full
     }
 
@@ -149,6 +200,7 @@ impl<'a> OutputGradient<'a> {
         if self.block.activation.bounds().is_some() {
             return (dy, index); // where the others are flat, the index says so; elsewhere they have slope 1
         }
+        scratch.pooled.resize(dy.len());
         self.through_activation(&self.y[range], dy, &mut scratch.pooled);
         (&scratch.pooled, index)
     }
@@ -161,8 +213,10 @@ impl<'a> OutputGradient<'a> {
         if self.is_dy() {
             return &self.dy[self.floats(self.pixels_of(image))];
         }
-        if scratch.image.replace(image) != Some(image) {
+        let is_there = scratch.image.replace(image) == Some(image) && scratch.ready == scratch.full.len();
+        if !is_there {
             self.compute_image(image, scratch);
+            scratch.ready = scratch.full.len();
         }
         &scratch.full
     }
@@ -190,30 +244,28 @@ impl<'a> OutputGradient<'a> {
     }
 
     /// What a block without a pool of its own passes on.
-    fn compute_pixels(&self, pixels: Range<usize>, dz: &mut AlignedBuffer) {
+    fn compute_pixels(&self, pixels: Range<usize>, dz: &mut [f32]) {
         let range = self.floats(pixels.clone());
         match self.norm {
-            Some(norm) => {
-                dz.resize(range.len());
-                norm.pixels(self.isa, pixels.start, dz);
-            }
+            Some(norm) => norm.pixels(self.isa, pixels.start, dz),
             None => self.through_activation(&self.y[range.clone()], &self.dy[range], dz),
         }
     }
 
     fn compute_image(&self, image: usize, scratch: &mut Scratch) {
         let Scratch { pooled, full, .. } = scratch;
+        let conv = &self.block.convolution;
+        full.resize(conv.output_len());
         let Some(pool) = self.block.pool else {
             return self.compute_pixels(self.pixels_of(image), full);
         };
-        let conv = &self.block.convolution;
         let [_, rows, columns, channels] = conv.output_shape();
         let range = image * self.y_len()..(image + 1) * self.y_len();
         let (y, dy) = (&self.y[range.clone()], &self.dy[range.clone()]);
-        full.resize(conv.output_len());
         match pool.kind {
             PoolKind::Max => {
                 // The winner's activation is the output, so its derivative is known before it is spread.
+                pooled.resize(y.len());
                 self.through_activation(y, dy, pooled);
                 if self.is_windowed() {
                     spread_windows(pooled, &self.saved.index[range], [rows, columns, channels], full);
@@ -243,8 +295,8 @@ impl<'a> OutputGradient<'a> {
         }
     }
 
-    fn through_activation(&self, y: &[f32], dy: &[f32], dz: &mut AlignedBuffer) {
-        dz.resize(y.len());
+    fn through_activation(&self, y: &[f32], dy: &[f32], dz: &mut [f32]) {
+        assert!(dy.len() == y.len() && dz.len() == y.len());
         // SAFETY: all three have the same length.
         unsafe {
             let f = Gradient(self.block.activation);

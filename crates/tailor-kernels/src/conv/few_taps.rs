@@ -4,10 +4,10 @@
 //! instead: for every output and every tap, `dw[tap][channels] += input × gradient[channels]`, nine taps by two
 //! vectors of sums in registers. The input gradient, where anybody wants it, comes from [`Columns`].
 
-use super::backward::{OutputGradient, Scratch, parts};
+use super::Padding;
+use super::backward::{Operands, OutputGradient, Scratch, parts};
 use super::columns::{Columns, Room};
 use super::window::Window;
-use super::{ConvGradient, Padding};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
@@ -19,7 +19,7 @@ use crate::tile::DEAD;
 /// Where in a pooling window a gradient may go.
 const PLACES: usize = 4;
 
-pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let window = Window::new(conv, conv.in_channels);
@@ -29,9 +29,8 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     let (right, down) = (conv.stride[1] * conv.in_channels, conv.stride[0] * window.row);
     let windowed = outputs.is_windowed();
     let size = if windowed { 2 } else { 1 };
-    let is_frozen = gradient.dw.is_none() && gradient.db.is_none();
-    let by_columns = gradient.dx.is_some().then(|| Columns::new(conv, isa, gradient.weights));
-    let dx = gradient.dx.map(MutPointer::new);
+    let is_frozen = operands.dw.is_none() && operands.db.is_none();
+    let dx = operands.dx.map(|dx| (dx, Columns::new(conv, isa, operands.weights)));
 
     // Row 0 … taps - 1: weights [tap][channel]; row `taps`: bias.
     let parts = parts(conv);
@@ -43,16 +42,21 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         let sums = unsafe { all_sums.slice(part * sums_len, sums_len) };
         let mut copy = AlignedBuffer::zeroed(if direct { 0 } else { window.image });
         let (mut scratch, mut room) = (Scratch::default(), Room::default());
+        let mut input_room = AlignedBuffer::default();
         for image in team::part_of(conv.batch, part, parts) {
-            if let (Some(by_columns), Some(dx)) = (&by_columns, dx) {
+            let of_image = image * conv.image_len()..(image + 1) * conv.image_len();
+            if let Some((dx, by_columns)) = &dx {
+                let dz = outputs.dense(image, &mut scratch);
                 // SAFETY: each image belongs to one part.
-                let dx = unsafe { dx.slice(image * conv.image_len(), conv.image_len()) };
-                by_columns.image(outputs.dense(image, &mut scratch), &mut room, dx);
+                unsafe {
+                    by_columns.image(dz, &mut room, dx.slice(of_image.start, of_image.len()));
+                    dx.is_written(isa, part, of_image.clone());
+                }
             }
             if is_frozen {
                 continue;
             }
-            let mut x = &gradient.x[image * conv.image_len()..(image + 1) * conv.image_len()];
+            let mut x = operands.inputs.read(isa, of_image, &mut input_room);
             if !direct {
                 window.copy(x, 0, conv.in_channels, &mut copy);
                 x = &copy;
@@ -87,14 +91,14 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         elementwise::accumulate(isa, part, first);
     }
     let (dw, db) = first.split_at(taps * channels);
-    if let Some(to) = gradient.dw {
+    if let Some(to) = operands.dw {
         for (tap, dw) in dw.chunks_exact(channels).enumerate() {
             for (channel, &dw) in dw.iter().enumerate() {
                 to[channel * taps + tap] = dw;
             }
         }
     }
-    if let Some(to) = gradient.db {
+    if let Some(to) = operands.db {
         to.copy_from_slice(db);
     }
 }

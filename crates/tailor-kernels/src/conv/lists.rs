@@ -19,8 +19,8 @@
 
 use std::ops::Range;
 
-use super::ConvGradient;
-use super::backward::{OutputGradient, Scratch, parts};
+use super::backward::{Operands, OutputGradient, Scratch, parts};
+use super::inputs::{InputGradient, Inputs};
 use super::list_gradients::ListGradients;
 use super::pairs::{Lists, Pushed};
 use super::pixels::{InputGradients, PixelLists};
@@ -31,18 +31,18 @@ use crate::elementwise;
 use crate::pointer::MutPointer;
 use crate::team;
 
-pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let plan = Plan::new(conv, isa);
-    let dense = (gradient.dx.is_some() && Turned::pays(block, gradient.y))
-        .then(|| Turned::new(block, isa, gradient.weights));
+    let Operands { inputs, dx, .. } = operands;
+    let dense =
+        (dx.is_some() && Turned::pays(block, outputs.y)).then(|| Turned::new(block, isa, operands.weights));
     let mut room = AlignedBuffer::default();
-    let weights = match gradient.dx {
-        Some(_) if dense.is_none() => plan.pack(gradient.weights, &mut room),
+    let weights = match dx {
+        Some(_) if dense.is_none() => plan.pack(operands.weights, &mut room),
         _ => &[],
     };
-    let dx = gradient.dx.map(MutPointer::new);
 
     // Each part of the batch sums on its own: weights as in `Plan::kernel_len`, then one bias a channel.
     let parts = parts(conv);
@@ -52,13 +52,13 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(plan.weights_len());
-        let mut worker = Worker::new(&plan, outputs, gradient.x, weights, dw, db, dx, dense.as_ref());
-        worker.images(team::part_of(conv.batch, part, parts));
+        let mut worker = Worker::new(&plan, outputs, inputs, weights, dw, db, dx, dense.as_ref());
+        worker.images(part, team::part_of(conv.batch, part, parts));
     });
-    if let Some(dw) = gradient.dw {
+    if let Some(dw) = operands.dw {
         plan.unpack(&sums, sums_len, dw);
     }
-    if let Some(db) = gradient.db {
+    if let Some(db) = operands.db {
         db.fill(0.);
         for part in sums.chunks_exact(sums_len) {
             elementwise::accumulate(isa, &part[plan.weights_len()..], db);
@@ -70,11 +70,11 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
 struct Worker<'a> {
     plan: Plan<'a>,
     outputs: OutputGradient<'a>,
-    x: &'a [f32],
+    x: &'a Inputs<'a>,
     weights: &'a [f32],
     dw: &'a mut [f32],
     db: &'a mut [f32],
-    dx: Option<MutPointer<'a, f32>>,
+    dx: Option<InputGradient<'a>>,
     dense: Option<&'a Turned>,
     lists: Lists,
     /// The same by pixel, where the input gradient is sparse.
@@ -86,6 +86,8 @@ struct Worker<'a> {
     inputs: AlignedBuffer,
     input_gradients: AlignedBuffer,
     scratch: Scratch,
+    /// For inputs that are not stored.
+    room: AlignedBuffer,
 }
 
 impl<'a> Worker<'a> {
@@ -93,11 +95,11 @@ impl<'a> Worker<'a> {
     fn new(
         plan: &Plan<'a>,
         outputs: OutputGradient<'a>,
-        x: &'a [f32],
+        x: &'a Inputs<'a>,
         weights: &'a [f32],
         dw: &'a mut [f32],
         db: &'a mut [f32],
-        dx: Option<MutPointer<'a, f32>>,
+        dx: Option<InputGradient<'a>>,
         dense: Option<&'a Turned>,
     ) -> Self {
         let plan = plan.bands(outputs.is_windowed());
@@ -125,12 +127,21 @@ impl<'a> Worker<'a> {
             inputs,
             input_gradients,
             scratch: Scratch::default(),
+            room: AlignedBuffer::default(),
         }
     }
 
-    fn images(&mut self, range: Range<usize>) {
+    fn images(&mut self, part: usize, range: Range<usize>) {
+        let image_len = self.plan.conv.image_len();
         for start in range.clone().step_by(self.plan.images) {
-            self.group(start..range.end.min(start + self.plan.images));
+            let images = start..range.end.min(start + self.plan.images);
+            self.group(images.clone());
+            if let Some(dx) = self.dx {
+                // SAFETY: the images of this part are its own, and their gradient has been written.
+                unsafe {
+                    dx.is_written(self.plan.isa, part, images.start * image_len..images.end * image_len)
+                };
+            }
         }
     }
 
@@ -139,15 +150,21 @@ impl<'a> Worker<'a> {
         let (conv, direct) = (self.plan.conv, self.plan.is_direct());
         let image_len = conv.image_len();
         let sparse_dx = if self.dense.is_none() { self.dx } else { None };
+        let mut room = std::mem::take(&mut self.room);
         if !direct {
             for image in images.clone() {
-                let from = &self.x[image * image_len..(image + 1) * image_len];
+                let from = self.x.read(self.plan.isa, image * image_len..(image + 1) * image_len, &mut room);
                 for (first, live, at) in self.plan.copies(image - images.start) {
                     self.plan.window.copy(from, first, live, &mut self.inputs[at..]);
                 }
             }
         }
-        let inputs = if direct { self.x[images.start * image_len..].as_ptr() } else { self.inputs.as_ptr() };
+        let inputs = if direct {
+            let range = images.start * image_len..images.end * image_len;
+            self.x.read(self.plan.isa, range, &mut room).as_ptr()
+        } else {
+            self.inputs.as_ptr()
+        };
         let input_gradients = sparse_dx.map(|dx| {
             if direct {
                 // SAFETY: the images of this part are its own.
@@ -184,6 +201,7 @@ impl<'a> Worker<'a> {
                 plan.isa.run(InputGradients { plan, lists, slice_len, input_gradients, weights });
             }
         }
+        self.room = room;
 
         if let Some(dx) = self.dx
             && !(direct && self.dense.is_none())

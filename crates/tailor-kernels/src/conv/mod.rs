@@ -7,7 +7,7 @@
 //!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients, pixels
 //!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
 //!            ├─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer), columns
-//!            └─ activated  (batch norm, then activation)   ├─ pointwise  (1×1: matrix products)
+//!            └─ activated  (norms, one layer to the next)  ├─ pointwise  (1×1: matrix products)
 //!                                                          ├─ small_images (dense gradients of many channels)
 //!                                                          └─ depthwise
 //! ```
@@ -20,6 +20,7 @@ mod columns;
 mod depthwise;
 mod few_taps;
 mod forward;
+mod inputs;
 mod list_gradients;
 mod lists;
 mod live;
@@ -33,9 +34,11 @@ mod turned;
 mod window;
 mod winograd;
 
-pub use activated::{ActivatedBlock, ActivatedGradient, ActivatedSaved};
+pub use activated::{ActivatedBlock, ActivatedGradient, Stage, StageGradient, StageSaved};
 pub(crate) use backward::add_rows;
 pub use normalised::{NormBlock, NormBlockGradient, NormSaved};
+
+use inputs::{InputGradient, Inputs};
 
 use crate::activation::Activation;
 use crate::bf16::{FEW_CHANNELS, Precision};
@@ -141,6 +144,14 @@ impl Convolution {
     fn output_len(&self) -> usize {
         let [_, rows, columns, channels] = self.output_shape();
         rows * columns * channels
+    }
+
+    /// Whether each output pixel depends on the input pixel in its place alone, and on all its channels.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1]
+            && self.stride == [1, 1]
+            && self.padding == Padding::default()
+            && self.groups == 1
     }
 
     fn is_depthwise(&self) -> bool {
@@ -324,21 +335,12 @@ impl ConvBlock {
     /// The exact gradients of [`ConvBlock::forward`].
     pub fn backward(&self, gradient: ConvGradient) {
         assert_eq!(gradient.dy.len(), gradient.y.len(), "dy is as long as y");
-        self.check_gradient(&gradient);
-        backward::run(backward::OutputGradient::new(self, &gradient), gradient);
-    }
-
-    fn check_gradient(&self, gradient: &ConvGradient) {
         self.check(gradient.x, gradient.y);
-        let conv = &self.convolution;
-        let weights_len = conv.out_channels * conv.reduction();
-        assert_eq!(gradient.weights.len(), weights_len, "weights are [Co, Kh, Kw, Ci / groups]");
-        assert!(
-            gradient.dw.as_ref().is_none_or(|dw| dw.len() == weights_len),
-            "dw is as long as the weights"
-        );
-        assert!(gradient.dx.as_ref().is_none_or(|dx| dx.len() == gradient.x.len()), "dx is as long as x");
-        assert!(gradient.db.as_ref().is_none_or(|db| db.len() == conv.out_channels), "db is [Co]");
+        let outputs = backward::OutputGradient::new(self, &gradient);
+        let ConvGradient { x, weights, dx, dw, db, .. } = gradient;
+        let inputs = &Inputs::Stored(x);
+        let dx = dx.map(|dx| InputGradient::new(inputs, dx, &mut []));
+        backward::run(outputs, backward::Operands { inputs, weights, dx, dw, db });
     }
 
     /// The precision, unless there is too little to gain.

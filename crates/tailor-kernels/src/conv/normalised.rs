@@ -13,9 +13,10 @@
 
 use std::ops::Range;
 
-use super::backward::{OutputGradient, ThroughNorm, parts, run};
+use super::backward::{Operands, OutputGradient, ThroughNorm, parts, run};
 use super::forward::{CHUNK, convolve_images};
-use super::{ConvBlock, ConvGradient, Saved};
+use super::inputs::{InputGradient, Inputs};
+use super::{ConvBlock, Saved};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::norm::{BatchNorm, InputTerms, Statistics};
@@ -140,18 +141,10 @@ impl NormBlock<'_> {
             index: self.block.pool.map(|_| &saved.block.index[..]),
         };
         let unpooled = ConvBlock { pool: None, ..self.block };
-        let gradient = ConvGradient {
-            x,
-            weights,
-            y: activations,
-            saved: &saved.block,
-            dy,
-            dx,
-            dw: Some(dw),
-            db: Some(db),
-        };
-        unpooled.check_gradient(&gradient);
-        run(OutputGradient::normalised(&unpooled, &gradient, &through), gradient);
+        let inputs = &Inputs::Stored(x);
+        let dx = dx.map(|dx| InputGradient::new(inputs, dx, &mut []));
+        let operands = Operands { inputs, weights, dx, dw: Some(dw), db: Some(db) };
+        run(OutputGradient::normalised(&unpooled, activations, &saved.block, &through), operands);
     }
 
     /// What of the activations is normalised and put out.

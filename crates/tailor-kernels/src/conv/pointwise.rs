@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::backward::{OutputGradient, Scratch, add_rows, parts};
-use super::{ConvGradient, Convolution};
+use super::Convolution;
+use super::backward::{Operands, OutputGradient, Scratch, add_rows, parts};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
 use crate::matrix::{multiply, multiply_add};
@@ -21,23 +21,22 @@ const LEAST: usize = 72;
 /// The units of a tile, or of two.
 const TILE: usize = 12;
 
-/// Pixels that are gone through at a time, so that both products find the output's gradient in the cache.
-fn strip(conv: &Convolution) -> usize {
+/// Pixels that are gone through at a time, so that what is computed of them is in the cache when the next step reads it.
+pub(super) fn strip(conv: &Convolution) -> usize {
     let floats = 3 * conv.in_channels + 2 * conv.out_channels;
     (STRIP_BYTES / (floats * size_of::<f32>())).max(LEAST).next_multiple_of(TILE)
 }
 
-pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let (ci, co) = (conv.in_channels, conv.out_channels);
     // dx [pixels, Ci] = dz [pixels, Co] · w [Co, Ci]
-    let weights = gradient
-        .dx
-        .is_some()
-        .then(|| Panels::from_rows(isa, gradient.weights, ci, co, None, |output| output * ci));
-    let dx = gradient.dx.map(MutPointer::new);
-    let (is_frozen, with_bias) = (gradient.dw.is_none(), gradient.db.is_some());
+    let dx = operands.dx.map(|dx| {
+        let weights = Panels::from_rows(isa, operands.weights, ci, co, None, |output| output * ci);
+        (dx, weights)
+    });
+    let (is_frozen, with_bias) = (operands.dw.is_none(), operands.db.is_some());
     let of_image = conv.height * conv.width;
     let strip = strip(conv);
 
@@ -48,7 +47,7 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(co * ci);
-        let mut scratch = Scratch::default();
+        let (mut scratch, mut room) = (Scratch::default(), AlignedBuffer::default());
         let images = team::part_of(conv.batch, part, parts);
         let mut add = |pixels: Range<usize>, dz: &[f32]| {
             let inputs = pixels.start * ci..pixels.end * ci;
@@ -57,14 +56,17 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
             }
             if !is_frozen {
                 // dw [Co, Ci] += dzᵀ [Co, pixels] · x [pixels, Ci]
-                let x = &gradient.x[inputs.clone()];
+                let x = operands.inputs.read(isa, inputs.clone(), &mut room);
                 let x = Panels::from_rows(isa, x, ci, pixels.len(), None, |pixel| pixel * ci);
                 multiply_add(&x, Layout::matrix(co, 1, pixels.len(), co), dz, dw, ci);
             }
-            if let (Some(weights), Some(dx)) = (&weights, dx) {
+            if let Some((dx, weights)) = &dx {
+                let layout = Layout::matrix(pixels.len(), co, co, 1);
                 // SAFETY: each image belongs to one part.
-                let dx = unsafe { dx.slice(inputs.start, inputs.len()) };
-                multiply(weights, Layout::matrix(pixels.len(), co, co, 1), dz, dx, ci);
+                unsafe {
+                    multiply(weights, layout, dz, dx.slice(inputs.start, inputs.len()), ci);
+                    dx.is_written(isa, part, inputs);
+                }
             }
         };
         if outputs.is_pixelwise() {
@@ -83,10 +85,10 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     for part in others.chunks_exact(sums_len) {
         elementwise::accumulate(isa, part, first);
     }
-    if let Some(dw) = gradient.dw {
+    if let Some(dw) = operands.dw {
         dw.copy_from_slice(&first[..co * ci]);
     }
-    if let Some(db) = gradient.db {
+    if let Some(db) = operands.db {
         db.copy_from_slice(&first[co * ci..]);
     }
 }

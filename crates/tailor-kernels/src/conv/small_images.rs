@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
-use super::backward::{OutputGradient, Scratch, add_rows};
+use super::backward::{Operands, OutputGradient, Scratch, add_rows};
 use super::turned::Turned;
-use super::{ConvBlock, ConvGradient, Convolution};
+use super::{ConvBlock, Convolution};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::matrix::multiply;
@@ -25,48 +25,54 @@ const MANY_CHANNELS: usize = 64;
 /// Pixels of an image up to which it is small: 7×7. Beyond, lists read their inputs from the first-level cache and are as fast.
 const SMALL: usize = 49;
 
-pub(super) fn pays(outputs: &OutputGradient, y: &[f32]) -> bool {
+pub(super) fn pays(outputs: &OutputGradient) -> bool {
     let ConvBlock { convolution: conv, activation, .. } = outputs.block;
     let is_small = conv.output_len() <= SMALL * conv.out_channels;
     let is_dense = *activation == Activation::Identity && outputs.is_pixelwise();
     let is_deep = conv.in_channels.min(conv.out_channels) >= MANY_CHANNELS;
-    is_small && is_deep && is_dense && Turned::pays(outputs.block, y)
+    is_small && is_deep && is_dense && Turned::pays(outputs.block, outputs.y)
 }
 
-pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let (ci, co) = (conv.in_channels, conv.out_channels);
     let (image_len, output_len) = (conv.image_len(), conv.output_len());
 
-    let turned = gradient.dx.is_some().then(|| Turned::new(block, isa, gradient.weights));
+    let dx = operands.dx.map(|dx| (dx, Turned::new(block, isa, operands.weights)));
     let mut dz = AlignedBuffer::new(conv.batch * output_len);
-    let (all_dz, dx) = (MutPointer::new(&mut dz), gradient.dx.map(MutPointer::new));
-    team::split(conv.batch, |_, part| {
+    let all_dz = MutPointer::new(&mut dz);
+    team::split(conv.batch, |part, range| {
         let mut scratch = Scratch::default();
-        let at_once = turned.as_ref().map_or(part.len(), Turned::images_at_once);
-        for start in part.clone().step_by(at_once) {
-            let images = start..part.end.min(start + at_once);
+        let at_once = dx.as_ref().map_or(range.len(), |(_, turned)| turned.images_at_once());
+        for start in range.clone().step_by(at_once) {
+            let images = start..range.end.min(start + at_once);
             let pixels = images.start * output_len / co..images.end * output_len / co;
             // SAFETY: each image belongs to one part.
             let dz = unsafe { all_dz.slice(images.start * output_len, images.len() * output_len) };
             dz.copy_from_slice(outputs.pixels(pixels, &mut scratch));
-            if let (Some(turned), Some(dx)) = (&turned, dx) {
+            if let Some((dx, turned)) = &dx {
+                let inputs = images.start * image_len..images.end * image_len;
                 // SAFETY: as above.
-                turned.images(dz, unsafe { dx.slice(images.start * image_len, images.len() * image_len) });
+                unsafe {
+                    turned.images(dz, dx.slice(inputs.start, inputs.len()));
+                    dx.is_written(isa, part, inputs);
+                }
             }
         }
     });
-    if let Some(db) = gradient.db {
+    if let Some(db) = operands.db {
         db.fill(0.);
         add_rows(isa, &dz, db);
     }
 
-    let Some(dw) = gradient.dw else { return };
+    let Some(dw) = operands.dw else { return };
+    let mut room = AlignedBuffer::default();
+    let x = operands.inputs.read(isa, 0..operands.inputs.len(), &mut room);
     let taps: Vec<(Vec<Pair>, Panels)> = positions(conv)
         .map(|pairs| {
             let start = |row: usize| row / pairs.len() * image_len + pairs[row % pairs.len()].input * ci;
-            let panels = Panels::from_rows(isa, gradient.x, ci, conv.batch * pairs.len(), None, start);
+            let panels = Panels::from_rows(isa, x, ci, conv.batch * pairs.len(), None, start);
             (pairs, panels)
         })
         .collect();

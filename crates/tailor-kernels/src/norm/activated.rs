@@ -59,16 +59,18 @@ impl ActivatedNorm<'_> {
         let channels = self.norm.channels();
         assert_eq!(x.len(), y.len(), "x and y have the same length");
         assert!(shortcut.is_none_or(|shortcut| shortcut.len() == x.len()), "the shortcut is as long as x");
-        let [scale, _] = self.norm.affine(&statistics.mean, &statistics.variance);
+        let by = self.by(statistics);
         let isa = Isa::current();
         split_rows(channels, y, |first, y| {
-            isa.run(Forward {
-                normal: self.normal(statistics, &scale),
-                x: &x[first * channels..],
-                shortcut: shortcut.map(|shortcut| &shortcut[first * channels..]),
-                y,
-            });
+            let start = first * channels;
+            by.rows(isa, &x[start..], shortcut.map(|shortcut| &shortcut[start..]), y);
         });
+    }
+
+    /// By these statistics.
+    pub(crate) fn by<'a>(&'a self, statistics: &'a Statistics) -> ByStatistics<'a> {
+        let [scale, _] = self.norm.affine(&statistics.mean, &statistics.variance);
+        ByStatistics { norm: self, statistics, scale }
     }
 
     fn normal<'a>(&'a self, statistics: &'a Statistics, scale: &'a [f32]) -> Normal<'a> {
@@ -107,15 +109,12 @@ impl ActivatedNorm<'_> {
         shortcut: Option<&[f32]>,
         statistics: &Statistics,
         dz: Option<&mut [f32]>,
-        [dgamma, dbeta]: [&mut [f32]; 2],
+        gradients: [&mut [f32]; 2],
     ) -> InputTerms {
         let (present, channels) = (self.norm.rows(x), self.norm.channels());
         assert_eq!(dy.len(), x.len(), "x and dy have the same length");
-        assert_eq!((dgamma.len(), dbeta.len()), (channels, channels), "dγ and dβ are [C]");
         assert_eq!(statistics.mean.len(), channels, "the forward pass's statistics");
-        let [scale, _] = self.norm.affine(&statistics.mean, &statistics.variance);
-        let normal = self.normal(statistics, &scale);
-        // Per part: Σ dz, then Σ dz · (x - mean).
+        let by = self.by(statistics);
         let parts = parts(x.len()).min(present.max(1));
         let mut sums = AlignedBuffer::zeroed(parts * 2 * channels);
         let all_sums = MutPointer::new(&mut sums);
@@ -123,27 +122,50 @@ impl ActivatedNorm<'_> {
         let isa = Isa::current();
         team::run(parts, |part| {
             let range = team::part_of(present, part, parts);
-            let start = range.start * channels;
+            let (start, len) = (range.start * channels, range.len() * channels);
             // SAFETY: each part has its own sums and rows.
             let (sums, dz) = unsafe {
-                let dz = dz.map(|dz| dz.slice(start, range.len() * channels));
-                (all_sums.slice(part * 2 * channels, 2 * channels), dz)
+                (all_sums.slice(part * 2 * channels, 2 * channels), dz.map(|dz| dz.slice(start, len)))
             };
             let shortcut = shortcut.map(|shortcut| &shortcut[start..]);
-            isa.run(Sums { normal, rows: range.len(), x: &x[start..], shortcut, dy: &dy[start..], dz, sums });
+            by.add_sums(isa, &x[start..], shortcut, &dy[start..start + len], dz, sums);
         });
-        let [scale, of_x, shift] = [(); 3].map(|()| AlignedBuffer::new(channels));
-        let mut terms = InputTerms { scale, of_x, shift };
-        for c in 0..channels {
-            let sum = |at: usize| sums.chunks_exact(2 * channels).map(|part| part[at]).sum::<f32>();
-            let deviation = 1. / (statistics.variance[c] + self.norm.epsilon).sqrt();
-            dbeta[c] = sum(c);
-            dgamma[c] = sum(channels + c) * deviation;
-            terms.scale[c] = self.norm.gamma[c] * deviation;
-            terms.of_x[c] = -terms.scale[c] * deviation * dgamma[c] / rows as f32;
-            terms.shift[c] = -terms.scale[c] * dbeta[c] / rows as f32;
-        }
-        terms
+        self.norm.terms(rows, statistics, &sums, gradients)
+    }
+}
+
+/// A norm with the statistics of a batch, of which it takes some rows at a time, on the thread that asks.
+#[derive(Debug)]
+pub(crate) struct ByStatistics<'a> {
+    norm: &'a ActivatedNorm<'a>,
+    statistics: &'a Statistics,
+    /// γ/σ
+    scale: AlignedBuffer,
+}
+
+impl ByStatistics<'_> {
+    /// Normalises, adds and activates as many rows as `y` has.
+    pub fn rows(&self, isa: Isa, x: &[f32], shortcut: Option<&[f32]>, y: &mut [f32]) {
+        isa.run(Forward { normal: self.normal(), x, shortcut, y });
+    }
+
+    /// Adds `Σ dz` and, behind these, `Σ dz · (x - mean)`, both per channel, over as many rows as `dy` has; stores dz
+    /// where it is wanted.
+    pub fn add_sums(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        shortcut: Option<&[f32]>,
+        dy: &[f32],
+        dz: Option<&mut [f32]>,
+        sums: &mut [f32],
+    ) {
+        let rows = dy.len() / self.statistics.mean.len();
+        isa.run(Sums { normal: self.normal(), rows, x, shortcut, dy, dz, sums });
+    }
+
+    fn normal(&self) -> Normal<'_> {
+        self.norm.normal(self.statistics, &self.scale)
     }
 }
 
@@ -299,7 +321,7 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// Adds `sums[c] = Σ dz`, `sums[C + c] = Σ dz · (x - mean)` over rows; stores dz where it is wanted.
+/// See [`ByStatistics::add_sums`].
 struct Sums<'a> {
     normal: Normal<'a>,
     rows: usize,

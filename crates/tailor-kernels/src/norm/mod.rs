@@ -10,8 +10,8 @@ mod activated;
 mod layer;
 mod moments;
 
-pub(crate) use activated::InputGradients;
 pub use activated::{ActivatedNorm, ActivatedNormGradient};
+pub(crate) use activated::{ByStatistics, InputGradients};
 pub use layer::{LayerNorm, LayerNormGradient};
 
 use crate::activation::Activation;
@@ -122,6 +122,31 @@ impl BatchNorm<'_> {
         dbeta: &mut [f32],
     ) -> InputTerms {
         self.alone().input_terms(rows, [x, dy], None, statistics, None, [dgamma, dbeta])
+    }
+
+    /// dγ, dβ, and what follows for dx of a batch of `rows`, from sums over parts of it: per part `Σ dy`, then
+    /// `Σ dy · (x - mean)`.
+    pub(crate) fn terms(
+        &self,
+        rows: usize,
+        statistics: &Statistics,
+        sums: &[f32],
+        [dgamma, dbeta]: [&mut [f32]; 2],
+    ) -> InputTerms {
+        let channels = self.channels();
+        assert_eq!((dgamma.len(), dbeta.len()), (channels, channels), "dγ and dβ are [C]");
+        let [scale, of_x, shift] = [(); 3].map(|()| AlignedBuffer::new(channels));
+        let mut terms = InputTerms { scale, of_x, shift };
+        for c in 0..channels {
+            let sum = |at: usize| sums.chunks_exact(2 * channels).map(|part| part[at]).sum::<f32>();
+            let deviation = 1. / (statistics.variance[c] + self.epsilon).sqrt();
+            dbeta[c] = sum(c);
+            dgamma[c] = sum(channels + c) * deviation;
+            terms.scale[c] = self.gamma[c] * deviation;
+            terms.of_x[c] = -terms.scale[c] * deviation * dgamma[c] / rows as f32;
+            terms.shift[c] = -terms.scale[c] * dbeta[c] / rows as f32;
+        }
+        terms
     }
 
     /// Scale and shift that do the same, given statistics: a batch's own, or running ones at inference.

@@ -11,7 +11,7 @@ use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::set_recycling;
 use tailor_kernels::conv::{
     ActivatedBlock, ActivatedGradient, ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient,
-    Padding,
+    Padding, Stage, StageGradient,
 };
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
@@ -180,24 +180,45 @@ fn activated_blocks() {
             let (shortcut, dy, mut y) = (random(y_len), random(y_len), random(y_len));
             let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-3 };
             let norm = ActivatedNorm { norm, activation: Relu };
-            let activated = ActivatedBlock { convolution: *c, precision: block.precision, norm };
-            let saved = activated.forward(&x, &w, Some(&shortcut), &mut y);
+            let first = Stage { convolution: *c, precision: block.precision, weights: &w, norm };
+            let (second, len) = (second(c), c.out_channels * c.out_channels);
+            let second_w = random(len);
+            let stages = [first, Stage { convolution: second, weights: &second_w, ..first }];
+            let activated = ActivatedBlock { stages: &stages };
+            let saved = activated.forward(&x, Some(&shortcut), &mut y);
             for wanted in [true, false] {
                 let (mut dx, mut dshortcut, mut dw) = (random(x_len), random(y_len), random(w_len));
+                let mut of_second = random(len);
+                let [mut dgamma, mut dbeta] = [(); 2].map(|()| [per_channel(), per_channel()]);
+                let parameters = [&mut dw, &mut of_second].into_iter().zip(&mut dgamma).zip(&mut dbeta);
                 activated.backward(ActivatedGradient {
                     x: &x,
-                    weights: &w,
                     shortcut: Some(&shortcut),
                     saved: &saved,
                     dy: &dy,
                     dx: wanted.then_some(&mut dx),
                     dshortcut: wanted.then_some(&mut dshortcut),
-                    dw: &mut dw,
-                    dgamma: &mut per_channel(),
-                    dbeta: &mut per_channel(),
+                    stages: parameters
+                        .map(|((dw, dgamma), dbeta)| StageGradient { dw, dgamma, dbeta })
+                        .collect(),
                 });
             }
         });
+    }
+}
+
+/// What reads the outputs of a convolution pixel by pixel.
+fn second(before: &Convolution) -> Convolution {
+    let [_, height, width, channels] = before.output_shape();
+    Convolution {
+        height,
+        width,
+        in_channels: channels,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: Padding::default(),
+        groups: 1,
+        ..*before
     }
 }
 

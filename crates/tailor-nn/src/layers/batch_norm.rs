@@ -112,23 +112,34 @@ impl BatchNorm {
         device: &Device,
         operation: impl FnOnce(NormOperands) -> Tensor<D>,
     ) -> Tensor<D> {
-        let statistics = BatchStatistics::default();
-        let y = operation(NormOperands {
+        let operands = self.operands();
+        let statistics = operands.statistics.clone();
+        let y = operation(operands);
+        self.record(values, &statistics, device);
+        y
+    }
+
+    /// What an operation of our kernels takes.
+    pub(super) fn operands(&self) -> NormOperands {
+        NormOperands {
             weight: self.weight.val(),
             bias: self.bias.val(),
             epsilon: self.epsilon as f32,
-            statistics: statistics.clone(),
-        });
+            statistics: BatchStatistics::default(),
+        }
+    }
+
+    /// Lets the running statistics follow what such an operation left, over `values` a channel.
+    pub(super) fn record(&self, values: usize, statistics: &BatchStatistics, device: &Device) {
         self.record_batch(values, statistics.tensors(device));
-        y
     }
 
     /// Lets the running statistics follow a batch's mean and biased variance over `values` a channel.
     fn record_batch(&self, values: usize, [mean, variance]: [Tensor<1>; 2]) {
         // Bessel's correction; a single value has no spread to correct.
         let unbiased = values as f64 / values.saturating_sub(1).max(1) as f64;
-        self.record(&self.running_mean, mean);
-        self.record(&self.running_variance, variance.mul_scalar(unbiased));
+        self.follow(&self.running_mean, mean);
+        self.follow(&self.running_variance, variance.mul_scalar(unbiased));
     }
 
     /// Scale and shift `[C]` that do the same, in a network for training that leaves both its tensors as they are.
@@ -152,7 +163,7 @@ impl BatchNorm {
         norm.affine(&mean, &variance).map(|values| values.to_vec())
     }
 
-    fn record(&self, statistic: &RunningState<Tensor<1>>, batch: Tensor<1>) {
+    fn follow(&self, statistic: &RunningState<Tensor<1>>, batch: Tensor<1>) {
         let running = statistic.value_sync().mul_scalar(1.0 - self.momentum);
         statistic.update(running.add(batch.mul_scalar(self.momentum)).detach());
     }

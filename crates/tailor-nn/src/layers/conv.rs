@@ -5,10 +5,10 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module::conv2d};
 use tailor_kernels::conv::NormBlock;
 
-use super::{BatchNorm, Pass, Pool, activate, host_values, replace_values};
+use super::{BatchNorm, Pass, Pool, Stage, activate, host_values, replace_values, stage};
 use crate::architecture::{Activation, ConvSpec, Padding, Precision};
 use crate::init::Initializer;
-use crate::ops::{BlockSpec, activated_block, add, conv_block, norm_block, on_kernels, scaled_filters};
+use crate::ops::{BlockSpec, add, conv_block, norm_block, on_kernels, scaled_filters};
 use crate::weights::{NamedTensor, WeightSource};
 use crate::{Result, Shape};
 
@@ -104,19 +104,17 @@ impl Conv {
         pass: Pass,
     ) -> Tensor<4> {
         let pass = norm.pass(pass);
-        let ([images, height, width, _], device) = (x.dims(), x.device());
-        let is_bare = self.bias.is_none() && self.activation == Activation::None;
-        if is_bare && matches!(pass, Pass::Training { .. }) && on_kernels(&device) {
-            let mut spec = self.block_spec(height, width, None);
-            spec.activation = activation.kernel();
-            let [_, rows, columns, _] = spec.block(x.dims(), self.weight.dims()).convolution.output_shape();
-            return norm.train(images * rows * columns, &device, |operands| {
-                activated_block(x, self.weight.val(), operands, shortcut, spec)
-            });
+        let [_, height, width, _] = x.dims();
+        if let Some(stage) = Stage::new(self, norm, pass) {
+            return match shortcut {
+                Some(shortcut) => stage::forward(x, &[stage], Some((shortcut, activation))),
+                None => stage::forward(x, &[stage], None),
+            };
         }
-        if is_bare
+        if self.bias.is_none()
+            && self.activation == Activation::None
             && self.is_frozen()
-            && on_kernels(&device)
+            && on_kernels(&x.device())
             && let Some([scale, shift]) = norm.frozen_affine()
         {
             let mut spec = self.block_spec(height, width, None);

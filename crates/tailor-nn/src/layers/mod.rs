@@ -15,6 +15,7 @@ mod residual;
 mod resize;
 pub(crate) mod sequence;
 mod squeeze_excite;
+mod stage;
 mod tokens;
 
 pub use attention::Attention;
@@ -29,6 +30,7 @@ pub use resize::{PadShortcut, Resize};
 pub(crate) use sequence::Fused;
 pub use sequence::Sequence;
 pub use squeeze_excite::SqueezeExcite;
+use stage::Stage;
 pub use tokens::{ClassToken, Tokens};
 
 use burn::module::Module;

@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use tailor_kernels::dropout::Dropout as Mask;
 
-use super::{Activations, BatchNorm, Builder, Conv, Layer, Pass, Sequence, activate, sequence};
+use super::sequence::{self, fused};
+use super::{Activations, Builder, Fused, Layer, Pass, Sequence, Stage, activate, stage};
 use crate::architecture::{Activation, PlannedLayer};
 use crate::ops::{add, on_kernels};
 
@@ -36,23 +37,29 @@ impl Residual {
     /// Any shape to the shape in which both branches end.
     pub fn forward(&self, x: Activations, pass: Pass) -> Activations {
         let shortcut = self.shortcut.forward(x.clone(), pass);
-        self.join(sequence::forward(self.before_sum(), x, pass), shortcut, pass)
+        self.join(sequence::forward(self.before_sum(pass), x, pass), shortcut, pass)
     }
 
-    /// The body up to where it meets the shortcut: its last convolution and norm take in the sum and the activation.
-    pub(crate) fn before_sum(&self) -> &[Layer] {
-        match self.ending() {
-            Some((before, ..)) => before,
-            None => &self.body.layers,
-        }
+    /// The body up to where it meets the shortcut: its last pass over images takes in the sum and the activation, if it ends in a
+    /// convolution and a norm.
+    pub(crate) fn before_sum(&self, pass: Pass) -> &[Layer] {
+        self.ending(pass).map_or(&self.body.layers, |(before, _)| before)
     }
 
     /// The sum of the shortcut and of what [`Residual::before_sum`] gives.
     pub(crate) fn join(&self, body: Activations, shortcut: Activations, pass: Pass) -> Activations {
         use Activations::{Features, Image, Tokens};
-        match (self.ending(), body, shortcut) {
-            (Some((_, conv, norm)), Image(body), Image(shortcut)) => {
-                Image(conv.forward_added(body, norm, Some(shortcut), self.activation, pass))
+        match (self.ending(pass), body, shortcut) {
+            (Some((_, ending)), Image(body), Image(shortcut)) => {
+                let fused: Vec<Fused> = fused(ending).map(|(_, fused)| fused).collect();
+                let stages = Stage::leading(&fused, pass);
+                let &[.., Fused::Conv { conv, norm: Some(norm), .. }] = &fused[..] else {
+                    unreachable!("the body ends in a convolution and a norm")
+                };
+                Image(match stages.is_empty() {
+                    false => stage::forward(body, &stages, Some((shortcut, self.activation))),
+                    true => conv.forward_added(body, norm, Some(shortcut), self.activation, pass),
+                })
             }
             (None, Image(body), Image(shortcut)) => Image(self.sum(shortcut, body, pass)),
             (None, Tokens(body), Tokens(shortcut)) => Tokens(self.sum(shortcut, body, pass)),
@@ -74,14 +81,15 @@ impl Residual {
         }
     }
 
-    /// The convolution and the batch norm without activation that the body ends in, and what stands before them; none
-    /// where images' bodies are scaled, which no norm does.
-    fn ending(&self) -> Option<(&[Layer], &Conv, &BatchNorm)> {
-        match self.body.layers.as_slice() {
-            [before @ .., Layer::Conv(conv), Layer::BatchNorm(norm)]
+    /// The last pass over images that the body ends in, if that is in a convolution and a batch norm without activation, and what
+    /// stands before it; none where images' bodies are scaled, which no norm does.
+    fn ending(&self, pass: Pass) -> Option<(&[Layer], &[Layer])> {
+        let layers = &self.body.layers;
+        match layers.as_slice() {
+            [.., Layer::Conv(_), Layer::BatchNorm(norm)]
                 if norm.activation == Activation::None && self.drop_rate == 0.0 =>
             {
-                Some((before, conv, norm))
+                sequence::passes(layers, pass).last().map(|last| layers.split_at(last.start))
             }
             _ => None,
         }

@@ -1,8 +1,10 @@
 //! Layers one after the other.
 
+use std::ops::Range;
+
 use burn::module::Module;
 
-use super::{Activations, BatchNorm, Builder, Conv, Layer, Pass, Pool};
+use super::{Activations, BatchNorm, Builder, Conv, Layer, Pass, Pool, Stage, stage};
 use crate::Result;
 use crate::architecture::{LayerKind, PlannedLayer};
 use crate::weights::{NamedTensor, WeightSource};
@@ -49,22 +51,43 @@ impl Sequence {
 
 /// Applies layers one after the other.
 pub(crate) fn forward(layers: &[Layer], input: Activations, pass: Pass) -> Activations {
-    fused(layers).fold(input, |activations, (_, fused)| match (fused, activations) {
-        (Fused::Conv { conv, norm: Some(norm), pool }, Activations::Image(x)) => {
-            Activations::Image(conv.forward_normalized(x, norm, pool, pass))
-        }
-        (Fused::Conv { conv, norm: None, pool: Some(pool) }, Activations::Image(x)) => {
-            Activations::Image(conv.forward_pooled(x, pool))
-        }
-        (Fused::Conv { conv, norm: None, pool: None }, Activations::Image(x)) => {
-            Activations::Image(conv.forward(x))
-        }
-        (Fused::Layer(layer), activations) => layer.forward(activations, pass),
-        (Fused::Conv { conv, .. }, other) => unreachable!("{} cannot reach {conv:?}", other.kind()),
-    })
+    let fused: Vec<Fused> = fused(layers).map(|(_, fused)| fused).collect();
+    let (mut rest, mut activations) = (&fused[..], input);
+    while let [first, after @ ..] = rest {
+        let stages = Stage::leading(rest, pass);
+        (activations, rest) = match (first, activations) {
+            (_, Activations::Image(x)) if !stages.is_empty() => {
+                (Activations::Image(stage::forward(x, &stages, None)), &rest[stages.len()..])
+            }
+            (Fused::Conv { conv, norm: Some(norm), pool }, Activations::Image(x)) => {
+                (Activations::Image(conv.forward_normalized(x, norm, *pool, pass)), after)
+            }
+            (Fused::Conv { conv, norm: None, pool: Some(pool) }, Activations::Image(x)) => {
+                (Activations::Image(conv.forward_pooled(x, pool)), after)
+            }
+            (Fused::Conv { conv, norm: None, pool: None }, Activations::Image(x)) => {
+                (Activations::Image(conv.forward(x)), after)
+            }
+            (Fused::Layer(layer), activations) => (layer.forward(activations, pass), after),
+            (Fused::Conv { conv, .. }, other) => unreachable!("{} cannot reach {conv:?}", other.kind()),
+        };
+    }
+    activations
 }
 
-/// Groups layers into passes, each with the position of its first layer.
+/// The layers that [`forward`] computes in one pass each.
+pub(crate) fn passes(layers: &[Layer], pass: Pass) -> Vec<Range<usize>> {
+    let (starts, fused): (Vec<usize>, Vec<Fused>) = fused(layers).unzip();
+    let (mut passes, mut at) = (Vec::new(), 0);
+    while at < fused.len() {
+        let after = at + Stage::leading(&fused[at..], pass).len().max(1);
+        passes.push(starts[at]..starts.get(after).copied().unwrap_or(layers.len()));
+        at = after;
+    }
+    passes
+}
+
+/// Groups layers that are computed together in training and inference alike, each with the position of its first layer.
 pub(crate) fn fused(layers: &[Layer]) -> impl Iterator<Item = (usize, Fused<'_>)> {
     let mut layers = layers.iter().enumerate().peekable();
     std::iter::from_fn(move || {

@@ -59,7 +59,7 @@ impl<const N: usize, S> Call<'_, N, S> {
 }
 
 /// Inputs that an operation can have at most.
-const MOST: usize = 5;
+const MOST: usize = 6;
 
 /// Applies a kernel to tensors of any ranks; `D` is the rank of its output.
 pub fn apply<const N: usize, const D: usize>(
@@ -67,10 +67,10 @@ pub fn apply<const N: usize, const D: usize>(
     kernel: impl Kernel<N>,
 ) -> Tensor<D> {
     // Burn finds the backend by arguments that are tensors: places beyond the N-th hold the first again, unused.
-    let [a, b, c, d, e] =
+    let [a, b, c, d, e, f] =
         std::array::from_fn::<_, MOST, _>(|place| inputs[if place < N { place } else { 0 }].clone());
     drop(inputs);
-    Tensor::from_dispatch(Dispatch::kernel::<N, _>(a, b, c, d, e, kernel))
+    Tensor::from_dispatch(Dispatch::kernel::<N, _>(a, b, c, d, e, f, kernel))
 }
 
 #[backend_extension(Flex, Autodiff)]
@@ -81,6 +81,7 @@ trait KernelOp: Backend {
         c: FloatTensor<Self>,
         d: FloatTensor<Self>,
         e: FloatTensor<Self>,
+        f: FloatTensor<Self>,
         kernel: K,
     ) -> FloatTensor<Self>;
 }
@@ -92,9 +93,10 @@ impl KernelOp for Flex {
         c: FlexTensor,
         d: FlexTensor,
         e: FlexTensor,
+        f: FlexTensor,
         kernel: K,
     ) -> FlexTensor {
-        kernel.infer(&first([a, b, c, d, e]).map(|tensor| tensor.to_contiguous()))
+        kernel.infer(&first([a, b, c, d, e, f]).map(|tensor| tensor.to_contiguous()))
     }
 }
 
@@ -105,10 +107,11 @@ impl<C: CheckpointStrategy> KernelOp for Autodiff<Flex, C> {
         c: FloatTensor<Self>,
         d: FloatTensor<Self>,
         e: FloatTensor<Self>,
+        f: FloatTensor<Self>,
         kernel: K,
     ) -> FloatTensor<Self> {
         let (tensors, nodes): (Vec<_>, Vec<_>) =
-            first::<_, N>([a, b, c, d, e]).into_iter().map(|tensor| tensor.into_parts()).unzip();
+            first::<_, N>([a, b, c, d, e, f]).into_iter().map(|tensor| tensor.into_parts()).unzip();
         let inputs = first(tensors).map(|tensor: FlexTensor| tensor.to_contiguous());
         match KernelBackward(kernel.clone()).prepare::<C>(first(nodes)).compute_bound().stateful() {
             OpsKind::UnTracked(untracked) => untracked.finish(kernel.infer(&inputs)),

@@ -25,7 +25,7 @@ mod pool;
 mod residual;
 mod scaled_filters;
 
-pub(crate) use activated_block::activated_block;
+pub(crate) use activated_block::{MOST_STAGES, StageOperands, activated_block};
 pub(crate) use activation::activation;
 pub(crate) use attention::attention;
 pub(crate) use clock::seconds_of_backward;

@@ -9,8 +9,9 @@ mod weight_gradient;
 
 use std::ops::Range;
 
-use super::backward::{OutputGradient, Scratch, add_rows, parts};
-use super::{ConvGradient, Convolution};
+use super::Convolution;
+use super::backward::{Operands, OutputGradient, Scratch, add_rows, parts};
+use super::inputs::RowReader;
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
@@ -20,8 +21,8 @@ use crate::team;
 use correlation::{Correlation, Correlator};
 use weight_gradient::WeightGradient;
 
-/// Bytes of input, output gradient and input gradient that are gone through at a time, so that both gradients find the
-/// output's in the cache: a share of the second level.
+/// Bytes of input, output and their gradients that are gone through at a time, so that what is computed of some rows is in
+/// the cache when the next step reads it: a share of the second level.
 const BAND_BYTES: usize = 384 << 10;
 
 /// Weights as `[tap][channel]`, with what is added and scaled per channel.
@@ -68,11 +69,25 @@ impl Taps {
         x: &[f32],
         output: &mut [f32],
     ) {
-        let [_, rows, columns, _] = conv.output_shape();
+        let [_, rows, ..] = conv.output_shape();
+        self.forward_rows(isa, conv, activation, 0..rows, x, output);
+    }
+
+    /// Some rows of it.
+    pub fn forward_rows(
+        &self,
+        isa: Isa,
+        conv: &Convolution,
+        activation: Activation,
+        rows: Range<usize>,
+        x: &[f32],
+        output: &mut [f32],
+    ) {
+        let [_, output_rows, columns, _] = conv.output_shape();
         let correlation = Correlation {
             channels: conv.in_channels,
             input: [conv.height, conv.width],
-            output: [rows, columns],
+            output: [output_rows, columns],
             kernel: conv.kernel,
             first: [0, 0],
             step: [1, 1],
@@ -81,7 +96,7 @@ impl Taps {
         };
         isa.run(Correlator {
             correlation,
-            rows: 0..rows,
+            rows,
             weights: &self.weights,
             bias: Some(&self.bias),
             activation,
@@ -130,16 +145,34 @@ fn turned(conv: &Convolution, weights: &[f32]) -> Vec<(Correlation, AlignedBuffe
     all
 }
 
+/// Bands of rows that an image is gone through in, for steps that touch `inputs` images of its input's size and `outputs` of
+/// its output's.
+pub(super) fn bands(conv: &Convolution, inputs: usize, outputs: usize) -> usize {
+    let floats = inputs * conv.image_len() + outputs * conv.output_len();
+    (floats * size_of::<f32>()).div_ceil(BAND_BYTES)
+}
+
+/// Floats of an image's input that its first `rows` rows of output read.
+pub(super) fn inputs_of_rows(conv: &Convolution, rows: usize) -> usize {
+    let last = (rows.max(1) - 1) * conv.stride[0] + conv.kernel[0];
+    last.saturating_sub(conv.padding.top).min(conv.height) * conv.width * conv.in_channels
+}
+
+/// Rows of output that read any of an image's first `rows` rows of input.
+fn outputs_of_rows(conv: &Convolution, rows: usize) -> usize {
+    let [_, output_rows, ..] = conv.output_shape();
+    (rows + conv.padding.top).div_ceil(conv.stride[0]).min(output_rows)
+}
+
 /// The gradients of a depthwise block.
-pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
+pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     let OutputGradient { block, isa, .. } = outputs;
     let conv = &block.convolution;
     let [_, rows, _, channels] = conv.output_shape();
-    let weights = transpose(gradient.weights, channels);
-    let turned = gradient.dx.is_some().then(|| turned(conv, &weights));
-    let dx = gradient.dx.map(MutPointer::new);
-    let (is_frozen, with_bias) = (gradient.dw.is_none(), gradient.db.is_some());
-    let bands = ((2 * conv.image_len() + conv.output_len()) * size_of::<f32>()).div_ceil(BAND_BYTES);
+    let weights = transpose(operands.weights, channels);
+    let dx = operands.dx.map(|dx| (dx, turned(conv, &weights)));
+    let (is_frozen, with_bias) = (operands.dw.is_none(), operands.db.is_some());
+    let bands = bands(conv, 2, 1);
     let parts = parts(conv);
     // `[tap][channel]`, then one bias a channel.
     let sums_len = weights.len() + channels;
@@ -148,24 +181,34 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(weights.len());
-        let mut scratch = Scratch::default();
+        let (mut scratch, mut reader) = (Scratch::default(), RowReader::default());
         for image in team::part_of(conv.batch, part, parts) {
             let of_image = image * conv.image_len()..(image + 1) * conv.image_len();
-            let x = &gradient.x[of_image.clone()];
-            let dz = outputs.dense(image, &mut scratch);
-            if with_bias {
-                add_rows(isa, dz, db);
-            }
             for band in 0..bands {
-                let rows = team::part_of(rows, band, bands);
+                let band_rows = team::part_of(rows, band, bands);
+                let input_rows = team::part_of(conv.height, band, bands);
+                let needed = band_rows.end.max(outputs_of_rows(conv, input_rows.end));
+                let dz = outputs.rows(image, needed, &mut scratch);
                 if !is_frozen {
-                    isa.run(WeightGradient { conv, rows, x, dz, dw: &mut *dw });
+                    let needed = inputs_of_rows(conv, band_rows.end);
+                    let x = reader.read(operands.inputs, isa, of_image.clone(), needed);
+                    isa.run(WeightGradient { conv, rows: band_rows, x, dz, dw: &mut *dw });
                 }
-                if let (Some(turned), Some(dx)) = (&turned, dx) {
+                if let Some((dx, turned)) = &dx {
+                    let row = conv.width * channels;
+                    let written =
+                        of_image.start + input_rows.start * row..of_image.start + input_rows.end * row;
                     // SAFETY: each image belongs to one part.
-                    let dx = unsafe { dx.slice(of_image.start, of_image.len()) };
-                    input_gradient(isa, turned, team::part_of(conv.height, band, bands), dz, dx);
+                    unsafe {
+                        let dx = dx.slice(of_image.start, of_image.len());
+                        input_gradient(isa, turned, input_rows, dz, dx);
+                    }
+                    // SAFETY: as above, and these rows are written.
+                    unsafe { dx.is_written(isa, part, written) };
                 }
+            }
+            if with_bias {
+                add_rows(isa, outputs.rows(image, rows, &mut scratch), db);
             }
         }
     });
@@ -174,7 +217,7 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
         elementwise::accumulate(isa, part, first);
     }
     let (dw, db) = first.split_at(weights.len());
-    if let Some(to) = gradient.dw {
+    if let Some(to) = operands.dw {
         let taps = weights.len() / channels;
         for (tap, row) in dw.chunks_exact(channels).enumerate() {
             for (channel, &dw) in row.iter().enumerate() {
@@ -182,7 +225,7 @@ pub(super) fn backward(outputs: OutputGradient, gradient: ConvGradient) {
             }
         }
     }
-    if let Some(to) = gradient.db {
+    if let Some(to) = operands.db {
         to.copy_from_slice(db);
     }
 }
