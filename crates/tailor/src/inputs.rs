@@ -87,7 +87,9 @@ impl<'a> Inputs<'a> {
             _ => Ok(PathKind::Dataset),
         };
         match kind {
-            Ok(PathKind::Image) => self.read_files(&[path.to_path_buf()], take),
+            Ok(PathKind::Image) => {
+                self.read_files(path.parent().unwrap_or(path), &[path.to_path_buf()], take)
+            }
             Ok(PathKind::ImageFolder | PathKind::ClassFolders) => self.read_folder(path, take),
             Ok(PathKind::Dataset) => match self.open_dataset(&source) {
                 Ok(dataset) => self.read_dataset(&dataset, take),
@@ -138,15 +140,17 @@ impl<'a> Inputs<'a> {
                 Err(error) => self.fail(&error.into()),
             }
             if !chunk.is_empty() && chunk.len() == CHUNK.min(self.wanted) {
-                self.read_files(&chunk, take)?;
+                self.read_files(folder, &chunk, take)?;
                 chunk.clear();
             }
         }
-        self.read_files(&chunk, take)
+        self.read_files(folder, &chunk, take)
     }
 
+    /// Files below a folder; those that lie in a folder named as one of the model's classes are taken to be of it.
     fn read_files(
         &mut self,
+        folder: &Path,
         files: &[PathBuf],
         take: &mut impl FnMut(&[Input]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
@@ -155,11 +159,25 @@ impl<'a> Inputs<'a> {
         let mut images = Vec::with_capacity(files.len());
         for (path, pixels) in files.iter().zip(decoded) {
             match pixels {
-                Ok(pixels) => images.push(Input { name: path.display().to_string(), pixels, label: None }),
+                Ok(pixels) => {
+                    let label = path.strip_prefix(folder).ok().and_then(|below| self.class_of(below));
+                    images.push(Input { name: path.display().to_string(), pixels, label });
+                }
                 Err(error) => self.fail(&error.into()),
             }
         }
         self.hand_over(&images, take)
+    }
+
+    /// The class that the innermost folder of a path is named as.
+    fn class_of(&self, path: &Path) -> Option<usize> {
+        let named = |folder: &Path| {
+            self.info
+                .class_names
+                .iter()
+                .position(|name| folder.file_name().is_some_and(|folder| folder == &name[..]))
+        };
+        path.ancestors().skip(1).find_map(named)
     }
 
     fn read_dataset(

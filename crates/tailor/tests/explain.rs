@@ -130,6 +130,16 @@ fn pictures_a_page_and_a_table_are_written() {
     assert!(image::load_from_memory(&bench.read("explained/00001-a-b-features.png")).is_ok());
     assert!(String::from_utf8(bench.read("explained/explanations.html")).unwrap().contains("Feature maps"));
 
+    // A folder that is named as a class says which one it is.
+    for place in ["shelf/1/new/bars.png", "shelf/0/bars.png", "shelf/unsorted/bars.png"] {
+        bench.write(place, level_bars());
+    }
+    let labels: Vec<Value> = explained(&bench, &["shelf", "shelf/1/new/bars.png"])
+        .iter()
+        .map(|line| line["label"].clone())
+        .collect();
+    assert_eq!(labels, ["0".into(), "1".into(), Value::Null, Value::Null]);
+
     let section = String::from_utf8(bench.read("run/report.html")).unwrap();
     let section = &section[section.find("id=\"evidence\"").unwrap()..];
     let section = &section[..section.find("</section>").unwrap()];
