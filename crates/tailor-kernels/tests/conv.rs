@@ -275,6 +275,27 @@ fn the_layers_of_the_reference_systems() {
             reason: "depthwise",
         },
         Case {
+            convolution: Convolution {
+                groups: 70,
+                padding: Padding::all(2),
+                ..conv([2, 40, 40], [70, 70], 5)
+            },
+            activation: Tanh,
+            pool: None,
+            reason: "depthwise, of images that are gone through in bands of rows",
+        },
+        Case {
+            convolution: Convolution {
+                stride: [2; 2],
+                groups: 70,
+                padding: Padding::all(1),
+                ..conv([2, 41, 40], [70, 70], 3)
+            },
+            activation: Relu6,
+            pool: None,
+            reason: "the same with strides",
+        },
+        Case {
             convolution: Convolution { padding: Padding::all(1), ..conv([5, 1, 1], [40, 33], 3) },
             activation: Relu,
             pool: None,

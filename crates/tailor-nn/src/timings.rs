@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Tensor;
+use serde::Serialize;
 
 use crate::Network;
 use crate::architecture::{LayerKind, LayerSpec, PlannedLayer};
@@ -19,14 +20,13 @@ pub struct Timing {
     /// Median seconds of the backward pass, for the whole batch: gradients of weights that are not frozen, and of the
     /// input where a pass before has such.
     pub backward_seconds: f64,
-    /// Multiply-adds of a forward pass over one image; the gradient of the weights takes as many, and that of the input.
+    /// Multiply-adds of a step, for one image: of the forward pass, and as many for each of the two gradients of a layer, of its
+    /// weights and its input, that is computed.
     pub multiply_adds: usize,
-    /// How often they are done in a step: once, and once for each of the two gradients that is wanted.
-    pub products: usize,
 }
 
 /// A layer that is timed, and others that are computed together with it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimedLayer {
     /// `conv1 + pool1`
     pub name: String,
@@ -141,11 +141,17 @@ impl Clock {
             layers: TimedLayer::all(planned),
             forward_seconds: median(forwards),
             backward_seconds: median(backwards),
-            multiply_adds: planned.iter().map(PlannedLayer::multiply_adds).sum(),
-            products: 1 + usize::from(is_trained) + usize::from(needs_gradient),
+            multiply_adds: multiply_adds(planned, is_trained, needs_gradient),
         });
         forward(x)
     }
+}
+
+/// Of a step, for one image. Where a pass is trained, the gradient reaches the input of each of its layers but the first.
+fn multiply_adds(planned: &[PlannedLayer], is_trained: bool, needs_gradient: bool) -> usize {
+    let products = planned.iter().map(PlannedLayer::multiply_adds).filter(|&products| products > 0);
+    let times = |at| 1 + usize::from(is_trained) + usize::from(needs_gradient || (is_trained && at > 0));
+    products.enumerate().map(|(at, products)| times(at) * products).sum()
 }
 
 fn median(mut seconds: Vec<f64>) -> f64 {
@@ -156,7 +162,7 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::architecture::{Architecture, ConvSpec, PoolSpec};
+    use crate::architecture::{Activation, Architecture, BatchNormSpec, ConvSpec, PoolSpec};
     use crate::{Device, Shape};
 
     #[test]
@@ -185,12 +191,24 @@ mod tests {
             ]
         );
         assert!(timings.iter().all(|timing| timing.forward_seconds > 0.0 && timing.backward_seconds > 0.0));
-        // Nobody asks for the gradient of the images; the flattened values have no weights.
-        assert_eq!(timings.iter().map(|timing| timing.products).collect::<Vec<_>>(), [2, 3, 3, 2, 3]);
+        // Of the forward pass 10·10·4·9, 3·3·8·4, 3·3·8·(36 + 72) and 3·72. Nobody asks for the gradient of the images; the
+        // flattened values have no weights.
+        let counted =
+            |timings: &[Timing]| timings.iter().map(|timing| timing.multiply_adds).collect::<Vec<_>>();
+        assert_eq!(counted(&timings), [2 * 3600, 3 * 288, 3 * (2592 + 5184), 0, 3 * 216]);
         let frozen = network.clone().freeze(|name| name.starts_with("conv1") || name.starts_with("block1"));
         let frozen = frozen.timings(Tensor::ones([5, 12, 12, 1], &device), 2);
-        assert_eq!(frozen.iter().map(|timing| timing.products).collect::<Vec<_>>(), [1, 1, 1, 1, 1, 2]);
-        let counted: usize = timings.iter().map(|timing| timing.multiply_adds).sum();
-        assert_eq!(counted, network.plan.iter().map(PlannedLayer::multiply_adds).sum::<usize>());
+        assert_eq!(counted(&frozen), [3600, 288, 2592, 5184, 0, 2 * 216]);
+        // The first convolutions of a network as one pass: only the second one's input has a gradient.
+        let bare = |filters| {
+            [
+                LayerSpec::Conv(ConvSpec::bare(filters, 3, 1)),
+                LayerSpec::BatchNorm(BatchNormSpec::new(Activation::Relu)),
+            ]
+        };
+        let layers = [bare(2), bare(4)].concat();
+        let network = Network::new(&Architecture::new(layers), shape, 3, 1, &device).unwrap();
+        let timings = network.timings(Tensor::ones([5, 12, 12, 1], &device), 1);
+        assert_eq!(counted(&timings)[0], 12 * 12 * (2 * 2 * 9 + 3 * 4 * 18));
     }
 }

@@ -87,9 +87,7 @@ impl<'a> Inputs<'a> {
             _ => Ok(PathKind::Dataset),
         };
         match kind {
-            Ok(PathKind::Image) => {
-                self.read_files(path.parent().unwrap_or(path), &[path.to_path_buf()], take)
-            }
+            Ok(PathKind::Image) => self.read_files(None, &[path.to_path_buf()], take),
             Ok(PathKind::ImageFolder | PathKind::ClassFolders) => self.read_folder(path, take),
             Ok(PathKind::Dataset) => match self.open_dataset(&source) {
                 Ok(dataset) => self.read_dataset(&dataset, take),
@@ -140,17 +138,18 @@ impl<'a> Inputs<'a> {
                 Err(error) => self.fail(&error.into()),
             }
             if !chunk.is_empty() && chunk.len() == CHUNK.min(self.wanted) {
-                self.read_files(folder, &chunk, take)?;
+                self.read_files(Some(folder), &chunk, take)?;
                 chunk.clear();
             }
         }
-        self.read_files(folder, &chunk, take)
+        self.read_files(Some(folder), &chunk, take)
     }
 
-    /// Files below a folder; those that lie in a folder named as one of the model's classes are taken to be of it.
+    /// Files, below a folder or by themselves; those in a folder, this one or beneath it, that is named as one of the model's
+    /// classes are taken to be of it.
     fn read_files(
         &mut self,
-        folder: &Path,
+        folder: Option<&Path>,
         files: &[PathBuf],
         take: &mut impl FnMut(&[Input]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
@@ -160,7 +159,7 @@ impl<'a> Inputs<'a> {
         for (path, pixels) in files.iter().zip(decoded) {
             match pixels {
                 Ok(pixels) => {
-                    let label = path.strip_prefix(folder).ok().and_then(|below| self.class_of(below));
+                    let label = folder.and_then(|folder| self.class_of(folder, path));
                     images.push(Input { name: path.display().to_string(), pixels, label });
                 }
                 Err(error) => self.fail(&error.into()),
@@ -169,15 +168,13 @@ impl<'a> Inputs<'a> {
         self.hand_over(&images, take)
     }
 
-    /// The class that the innermost folder of a path is named as.
-    fn class_of(&self, path: &Path) -> Option<usize> {
+    /// The class that the innermost of the folders from `folder` to a file is named as.
+    fn class_of(&self, folder: &Path, file: &Path) -> Option<usize> {
         let named = |folder: &Path| {
-            self.info
-                .class_names
-                .iter()
-                .position(|name| folder.file_name().is_some_and(|folder| folder == &name[..]))
+            let is_this = |name: &String| folder.file_name().is_some_and(|folder| folder == &name[..]);
+            self.info.class_names.iter().position(is_this)
         };
-        path.ancestors().skip(1).find_map(named)
+        file.ancestors().skip(1).take_while(|above| above.starts_with(folder)).find_map(named)
     }
 
     fn read_dataset(

@@ -8,29 +8,22 @@ use tailor_nn::{Device, Network, TimedLayer, Timing};
 use tailor_train::phases::ActivePhase;
 use tailor_train::{Recipe, RunData, groups};
 
-/// A row of the table.
+/// A pass over the activations.
 #[derive(Debug, Serialize)]
-pub struct LayerTiming {
+pub struct PassTiming {
     /// Layers that are computed in one pass.
-    layers: Vec<Line>,
+    layers: Vec<TimedLayer>,
     forward_seconds: f64,
     backward_seconds: f64,
     /// Of the dense arithmetic: the forward pass, and the gradients that are wanted.
     gflops: f64,
 }
 
-/// A layer, with what is computed together with it.
-#[derive(Debug, Serialize)]
-struct Line {
-    name: String,
-    layer: String,
-}
-
 /// Repetitions of each pass; their median counts.
 const REPETITIONS: usize = 15;
 
 /// Times the passes of a recipe's network on a batch of its own training images.
-pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Result<Vec<LayerTiming>> {
+pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Result<Vec<PassTiming>> {
     let device = device.clone().autodiff();
     let classes = data.train.classes();
     let network = Network::new(&recipe.architecture(), data.shape(), classes, recipe.train.seed, &device)?;
@@ -44,13 +37,9 @@ pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Resu
     let images = batch.labels.len();
     let row = |timing: Timing| {
         let seconds = timing.forward_seconds + timing.backward_seconds;
-        LayerTiming {
-            gflops: 2e-9 * (timing.products * timing.multiply_adds * images) as f64 / seconds,
-            layers: timing
-                .layers
-                .into_iter()
-                .map(|TimedLayer { name, what }| Line { name, layer: what })
-                .collect(),
+        PassTiming {
+            gflops: 2e-9 * (timing.multiply_adds * images) as f64 / seconds,
+            layers: timing.layers,
             forward_seconds: timing.forward_seconds,
             backward_seconds: timing.backward_seconds,
         }
@@ -59,10 +48,11 @@ pub fn measure(recipe: &Recipe, data: &RunData, device: &Device) -> anyhow::Resu
 }
 
 /// The rows as text, with each one's share of the whole.
-pub fn table(rows: &[LayerTiming], batch_size: usize, peak_gflops: f64) -> String {
-    let lines = || rows.iter().flat_map(|row| &row.layers);
-    let width = |text: fn(&Line) -> &str| lines().map(|line| text(line).chars().count()).max().unwrap_or(0);
-    let (names, layers) = (width(|line| &line.name), width(|line| &line.layer));
+pub fn table(rows: &[PassTiming], batch_size: usize, peak_gflops: f64) -> String {
+    let all = || rows.iter().flat_map(|row| &row.layers);
+    let width =
+        |text: fn(&TimedLayer) -> &str| all().map(|layer| text(layer).chars().count()).max().unwrap_or(0);
+    let (names, layers) = (width(|layer| &layer.name), width(|layer| &layer.what));
     let total: f64 = rows.iter().map(|row| row.forward_seconds + row.backward_seconds).sum();
     let mut table = format!(
         "{:names$}  {:layers$}  {:>10} {:>11} {:>6} {:>8} {:>6}\n",
@@ -79,9 +69,9 @@ pub fn table(rows: &[LayerTiming], batch_size: usize, peak_gflops: f64) -> Strin
             1e3 * row.forward_seconds,
             1e3 * row.backward_seconds
         );
-        for (at, Line { name, layer }) in row.layers.iter().enumerate() {
+        for (at, TimedLayer { name, what }) in row.layers.iter().enumerate() {
             let times = if at == 0 { &times } else { "" };
-            let line = format!("{name:names$}  {layer:layers$}  {times}");
+            let line = format!("{name:names$}  {what:layers$}  {times}");
             table.push_str(line.trim_end());
             table.push('\n');
         }

@@ -134,11 +134,11 @@ fn pictures_a_page_and_a_table_are_written() {
     for place in ["shelf/1/new/bars.png", "shelf/0/bars.png", "shelf/unsorted/bars.png"] {
         bench.write(place, level_bars());
     }
-    let labels: Vec<Value> = explained(&bench, &["shelf", "shelf/1/new/bars.png"])
+    let labels: Vec<Value> = explained(&bench, &["shelf", "shelf/1", "shelf/1/new/bars.png"])
         .iter()
         .map(|line| line["label"].clone())
         .collect();
-    assert_eq!(labels, ["0".into(), "1".into(), Value::Null, Value::Null]);
+    assert_eq!(labels, ["0".into(), "1".into(), Value::Null, "1".into(), Value::Null]);
 
     let section = String::from_utf8(bench.read("run/report.html")).unwrap();
     let section = &section[section.find("id=\"evidence\"").unwrap()..];

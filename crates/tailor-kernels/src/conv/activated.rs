@@ -17,7 +17,8 @@ use std::ops::Range;
 use super::backward::{Operands, OutputGradient, ThroughNorm, parts, run};
 use super::depthwise::{Taps, bands, inputs_of_rows};
 use super::forward::{CHUNK, convolve_images};
-use super::inputs::{InputGradient, Inputs, RowReader};
+use super::inputs::{GradientSink, Inputs};
+use super::rows::RowBuffer;
 use super::{ConvBlock, Convolution, FilterKind, Saved, pointwise};
 use crate::activation::Activation;
 use crate::bf16::Precision;
@@ -136,7 +137,7 @@ impl ActivatedBlock<'_> {
                 return stage.backward(&inputs, &through, dx.take(), &mut [], &mut gradients[at]);
             };
             let (before, statistics) = (&self.stages[before], &saved[before].statistics);
-            let mut sums = InputGradient::sums(before.convolution.out_channels);
+            let mut sums = GradientSink::sums(before.convolution.out_channels);
             let mut of_inputs = AlignedBuffer::new(inputs.len());
             stage.backward(&inputs, &through, Some(&mut of_inputs), &mut sums, &mut gradients[at]);
             let rows = inputs.len() / before.convolution.out_channels;
@@ -175,39 +176,38 @@ impl Stage<'_> {
         ConvBlock { convolution, activation: Activation::Identity, pool: None, precision }
     }
 
-    /// What is convolved as an image by itself: where outputs depend on one pixel alone, a pixel.
-    fn convolution(&self) -> Convolution {
-        let conv = self.convolution;
-        if conv.is_pointwise() {
-            let batch = conv.batch * conv.height * conv.width;
-            return Convolution { batch, height: 1, width: 1, ..conv };
-        }
-        conv
-    }
-
     fn forward(&self, inputs: &Inputs) -> StageSaved {
-        let conv = &self.convolution();
         self.check(inputs);
-        let block = ConvBlock { convolution: *conv, ..self.block() };
+        let block = self.block();
         let filter = block.pack(self.weights, None, None);
-        let live = block.live().convolution;
-        let mut convolved = AlignedBuffer::new(conv.batch * conv.output_len());
+        let conv = block.live().convolution;
+        // Where outputs depend on one pixel alone, each pixel is an image.
+        let is_pointwise = conv.is_pointwise();
+        let unit = match is_pointwise {
+            true => Convolution { batch: conv.batch * conv.height * conv.width, height: 1, width: 1, ..conv },
+            false => conv,
+        };
+        let convolve = |x: &[f32], images: usize, outputs: &mut [f32]| {
+            let convolution = match is_pointwise {
+                true => Convolution { batch: 1, height: 1, width: images, ..conv },
+                false => Convolution { batch: images, ..conv },
+            };
+            let block = ConvBlock { convolution, ..block };
+            convolve_images(&block, &filter, ConstPointer::new(x), 0..convolution.batch, outputs);
+        };
+        let mut convolved = AlignedBuffer::new(unit.batch * unit.output_len());
         let all = MutPointer::new(&mut convolved);
-        let parts = parts(conv);
-        let statistics = Statistics::gather(conv.out_channels, parts, |part, moments| {
-            let images = team::part_of(conv.batch, part, parts);
+        let parts = parts(&unit);
+        let statistics = Statistics::gather(unit.out_channels, parts, |part, moments| {
+            let images = team::part_of(unit.batch, part, parts);
             // SAFETY: each image's outputs belong to one part.
             let outputs =
-                unsafe { all.slice(images.start * conv.output_len(), images.len() * conv.output_len()) };
-            let part = Part { conv: &live, isa: filter.isa, inputs, images };
+                unsafe { all.slice(images.start * unit.output_len(), images.len() * unit.output_len()) };
+            let part = Part { conv: &unit, isa: filter.isa, inputs, images };
             let add = |outputs: &[f32]| moments.add(filter.isa, outputs);
             match &filter.kind {
                 FilterKind::Depthwise(taps) => part.by_rows(taps, outputs, add),
-                _ => part.by_images(
-                    |x, images, outputs| convolve_images(&block, &filter, x, images, outputs),
-                    outputs,
-                    add,
-                ),
+                _ => part.by_images(convolve, outputs, add),
             }
         });
         StageSaved { statistics, convolved }
@@ -223,7 +223,9 @@ impl Stage<'_> {
         gradient: &mut StageGradient,
     ) {
         let (block, saved) = (self.block(), Saved::default());
-        let dx = dx.map(|dx| InputGradient::new(inputs, dx, sums));
+        let len = self.convolution.batch * self.convolution.output_len();
+        assert_eq!(through.x.len(), len, "what the forward pass of this block saved");
+        let dx = dx.map(|dx| GradientSink::new(inputs, dx, sums));
         let operands = Operands { inputs, weights: self.weights, dx, dw: Some(gradient.dw), db: None };
         run(OutputGradient::normalised(&block, through.x, &saved, through), operands);
     }
@@ -248,7 +250,7 @@ impl Part<'_> {
     /// Convolves some images at a time, and hands on their outputs.
     fn by_images(
         self,
-        convolve: impl Fn(ConstPointer<f32>, Range<usize>, &mut [f32]),
+        convolve: impl Fn(&[f32], usize, &mut [f32]),
         outputs: &mut [f32],
         mut done: impl FnMut(&[f32]),
     ) {
@@ -262,7 +264,7 @@ impl Part<'_> {
         for (start, outputs) in starts.zip(outputs.chunks_mut(at_once * conv.output_len())) {
             let end = images.end.min(start + at_once);
             let x = inputs.read(isa, start * conv.image_len()..end * conv.image_len(), &mut room);
-            convolve(ConstPointer::new(x), 0..end - start, outputs);
+            convolve(x, end - start, outputs);
             done(outputs);
         }
     }
@@ -271,14 +273,13 @@ impl Part<'_> {
     fn by_rows(self, taps: &Taps, outputs: &mut [f32], mut done: impl FnMut(&[f32])) {
         let Self { conv, isa, inputs, images } = self;
         let [_, rows, columns, channels] = conv.output_shape();
-        let bands = bands(conv, 2, 1);
-        let mut reader = RowReader::default();
+        let bands = bands(conv);
+        let mut read = RowBuffer::default();
         for (image, outputs) in images.zip(outputs.chunks_exact_mut(conv.output_len())) {
-            let of_image = image * conv.image_len()..(image + 1) * conv.image_len();
             for band in 0..bands {
                 let rows = team::part_of(rows, band, bands);
                 let needed = inputs_of_rows(conv, rows.end);
-                let x = reader.read(inputs, isa, of_image.clone(), needed);
+                let x = inputs.read_rows(isa, [image, conv.image_len()], needed, &mut read);
                 taps.forward_rows(isa, conv, Activation::Identity, rows.clone(), x, outputs);
                 done(&outputs[rows.start * columns * channels..rows.end * columns * channels]);
             }

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::inputs::{InputGradient, Inputs};
+use super::inputs::{GradientSink, Inputs};
+use super::rows::RowBuffer;
 use super::{
     ConvBlock, ConvGradient, Convolution, Saved, depthwise, few_taps, lists, pointwise, small_images,
 };
@@ -28,7 +29,7 @@ pub(super) struct Operands<'a> {
     /// OHWI.
     pub weights: &'a [f32],
     /// If wanted, as all three.
-    pub dx: Option<InputGradient<'a>>,
+    pub dx: Option<GradientSink<'a>>,
     pub dw: Option<&'a mut [f32]>,
     pub db: Option<&'a mut [f32]>,
 }
@@ -80,14 +81,11 @@ pub(super) fn parts(conv: &Convolution) -> usize {
     if conv.multiply_adds() < WORTH_SPLITTING { 1 } else { team::threads().min(conv.batch).max(1) }
 }
 
-/// Room for the gradients of one image, and which image's they are.
+/// Room for the gradients of one image.
 #[derive(Default)]
 pub(super) struct Scratch {
     pooled: AlignedBuffer,
-    full: AlignedBuffer,
-    image: Option<usize>,
-    /// Floats of the image that are there.
-    ready: usize,
+    full: RowBuffer,
 }
 
 /// The gradient with respect to what the convolution put out, image by image.
@@ -154,10 +152,9 @@ impl<'a> OutputGradient<'a> {
         if self.is_dy() {
             return &self.dy[self.floats(pixels)];
         }
-        scratch.image = None;
-        scratch.full.resize(self.floats(pixels.clone()).len());
-        self.compute_pixels(pixels, &mut scratch.full);
-        &scratch.full
+        let dz = scratch.full.unnamed(self.floats(pixels.clone()).len());
+        self.compute_pixels(pixels, dz);
+        dz
     }
 
     /// As [`OutputGradient::dense`], of which the first `rows` rows are there, the others being anything: to be asked for from
@@ -169,20 +166,12 @@ impl<'a> OutputGradient<'a> {
         if self.is_dy() || !self.is_pixelwise() {
             return self.dense(image, scratch);
         }
-        let pixels = self.pixels_of(image);
-        if scratch.image.replace(image) != Some(image) {
-            scratch.full.resize(self.floats(pixels.clone()).len());
-            scratch.ready = 0;
-        }
         let [_, _, columns, channels] = self.block.convolution.output_shape();
-        let missing = scratch.ready..rows * columns * channels;
-        if !missing.is_empty() {
-            let first = pixels.start + missing.start / channels;
-            let dz = &mut scratch.full[missing.clone()];
-            self.compute_pixels(first..first + dz.len() / channels, dz);
-            scratch.ready = missing.end;
-        }
-        &scratch.full
+        let first = self.pixels_of(image).start;
+        let needed = rows * columns * channels;
+        scratch.full.until(image, self.block.convolution.output_len(), needed, |range, dz| {
+            self.compute_pixels(first + range.start / channels..first + range.end / channels, dz);
+        })
     }
 
     /// Floats of an image of `y`.
@@ -213,12 +202,9 @@ impl<'a> OutputGradient<'a> {
         if self.is_dy() {
             return &self.dy[self.floats(self.pixels_of(image))];
         }
-        let is_there = scratch.image.replace(image) == Some(image) && scratch.ready == scratch.full.len();
-        if !is_there {
-            self.compute_image(image, scratch);
-            scratch.ready = scratch.full.len();
-        }
-        &scratch.full
+        let Scratch { pooled, full } = scratch;
+        let len = self.block.convolution.output_len();
+        full.until(image, len, len, |_, dz| self.compute_image(image, pooled, dz))
     }
 
     /// Whether nothing but an activation follows the convolution.
@@ -252,10 +238,8 @@ impl<'a> OutputGradient<'a> {
         }
     }
 
-    fn compute_image(&self, image: usize, scratch: &mut Scratch) {
-        let Scratch { pooled, full, .. } = scratch;
+    fn compute_image(&self, image: usize, pooled: &mut AlignedBuffer, full: &mut [f32]) {
         let conv = &self.block.convolution;
-        full.resize(conv.output_len());
         let Some(pool) = self.block.pool else {
             return self.compute_pixels(self.pixels_of(image), full);
         };

@@ -1,8 +1,9 @@
-//! What a convolution of a block reads: values, or what a norm and an activation make of them. The latter are never
-//! stored: whoever reads them computes them, some at a time, in the cache.
+//! What a convolution of a block reads: values, or what a norm and an activation make of them. The latter are not kept from
+//! the forward to the backward pass: whoever reads them computes them, mostly some at a time, in the cache.
 
 use std::ops::Range;
 
+use super::rows::RowBuffer;
 use crate::buffer::AlignedBuffer;
 use crate::norm::ByStatistics;
 use crate::pointer::MutPointer;
@@ -36,6 +37,22 @@ impl Inputs<'_> {
         }
     }
 
+    /// Image number `image`, of `len` floats, as [`RowBuffer::until`] has it.
+    pub fn read_rows<'s>(
+        &'s self,
+        isa: Isa,
+        [image, len]: [usize; 2],
+        needed: usize,
+        rows: &'s mut RowBuffer,
+    ) -> &'s [f32] {
+        match self {
+            Inputs::Stored(x) => &x[image * len..(image + 1) * len],
+            Inputs::Normalised { x, by } => rows.until(image, len, needed, |range, values| {
+                by.rows(isa, &x[image * len + range.start..], None, values);
+            }),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -44,60 +61,30 @@ impl Inputs<'_> {
     }
 }
 
-/// An image of [`Inputs`] that is read from its first row to its last, some rows at a time.
-#[derive(Default)]
-pub(super) struct RowReader {
-    room: AlignedBuffer,
-    /// Where the image begins.
-    start: Option<usize>,
-    /// Floats of it that are there.
-    ready: usize,
-}
-
-impl RowReader {
-    /// The image in a range of floats, the first `needed` of which are there: the others are anything.
-    pub fn read<'s>(
-        &'s mut self,
-        inputs: &'s Inputs,
-        isa: Isa,
-        image: Range<usize>,
-        needed: usize,
-    ) -> &'s [f32] {
-        let Inputs::Normalised { x, by } = inputs else { return inputs.read(isa, image, &mut self.room) };
-        if self.start.replace(image.start) != Some(image.start) {
-            self.room.resize(image.len());
-            self.ready = 0;
-        }
-        let missing = self.ready..needed.min(image.len());
-        if !missing.is_empty() {
-            by.rows(isa, &x[image.start + missing.start..], None, &mut self.room[missing.clone()]);
-            self.ready = missing.end;
-        }
-        &self.room
-    }
-}
-
-/// Where the gradient with respect to a convolution's inputs goes. Where these are normalised, the sums are taken on the way
+/// Where the gradient with respect to a convolution's inputs is put. Where these are normalised, the sums are taken on the way
 /// that the gradient through the norm needs.
 #[derive(Clone, Copy)]
-pub(super) struct InputGradient<'a> {
+pub(super) struct GradientSink<'a> {
     inputs: &'a Inputs<'a>,
     dx: MutPointer<'a, f32>,
     /// Per part: as in [`ByStatistics::add_sums`].
     sums: MutPointer<'a, f32>,
-    /// Floats of a part's sums; none where the inputs are stored.
+    /// Parts that there are sums for.
+    parts: usize,
+    /// Floats of a part's sums.
     sums_len: usize,
 }
 
-impl<'a> InputGradient<'a> {
-    /// `sums` is what [`InputGradient::sums`] gave, or nothing where the inputs are stored.
+impl<'a> GradientSink<'a> {
+    /// `dx` is as long as the inputs, and `sums` what [`GradientSink::sums`] gives; nothing where the inputs are stored.
     pub fn new(inputs: &'a Inputs<'a>, dx: &'a mut [f32], sums: &'a mut [f32]) -> Self {
         assert_eq!(dx.len(), inputs.len(), "dx is as long as x");
-        let sums_len = sums.len() / team::threads();
-        Self { inputs, dx: MutPointer::new(dx), sums: MutPointer::new(sums), sums_len }
+        let parts = team::threads();
+        let sums_len = sums.len() / parts;
+        Self { inputs, dx: MutPointer::new(dx), sums: MutPointer::new(sums), parts, sums_len }
     }
 
-    /// Room for the sums of any number of parts, over inputs of so many channels.
+    /// Room for the sums of each part that a job can have, over inputs of so many channels.
     pub fn sums(channels: usize) -> AlignedBuffer {
         AlignedBuffer::zeroed(team::threads() * 2 * channels)
     }
@@ -117,7 +104,8 @@ impl<'a> InputGradient<'a> {
     /// They are written, and nobody else writes them or works as this part meanwhile.
     pub unsafe fn is_written(&self, isa: Isa, part: usize, range: Range<usize>) {
         if let Inputs::Normalised { x, by } = self.inputs {
-            // SAFETY: as this function's contract.
+            assert!(part < self.parts, "a job has no more parts than the team threads");
+            // SAFETY: as this function's contract; the part has sums.
             let (dx, sums) = unsafe {
                 (
                     self.dx.slice(range.start, range.len()),

@@ -20,7 +20,7 @@
 use std::ops::Range;
 
 use super::backward::{Operands, OutputGradient, Scratch, parts};
-use super::inputs::{InputGradient, Inputs};
+use super::inputs::{GradientSink, Inputs};
 use super::list_gradients::ListGradients;
 use super::pairs::{Lists, Pushed};
 use super::pixels::{InputGradients, PixelLists};
@@ -74,7 +74,7 @@ struct Worker<'a> {
     weights: &'a [f32],
     dw: &'a mut [f32],
     db: &'a mut [f32],
-    dx: Option<InputGradient<'a>>,
+    dx: Option<GradientSink<'a>>,
     dense: Option<&'a Turned>,
     lists: Lists,
     /// The same by pixel, where the input gradient is sparse.
@@ -99,7 +99,7 @@ impl<'a> Worker<'a> {
         weights: &'a [f32],
         dw: &'a mut [f32],
         db: &'a mut [f32],
-        dx: Option<InputGradient<'a>>,
+        dx: Option<GradientSink<'a>>,
         dense: Option<&'a Turned>,
     ) -> Self {
         let plan = plan.bands(outputs.is_windowed());

@@ -28,6 +28,7 @@ mod normalised;
 mod pairs;
 mod pixels;
 mod pointwise;
+mod rows;
 mod slices;
 mod small_images;
 mod turned;
@@ -38,7 +39,7 @@ pub use activated::{ActivatedBlock, ActivatedGradient, Stage, StageGradient, Sta
 pub(crate) use backward::add_rows;
 pub use normalised::{NormBlock, NormBlockGradient, NormSaved};
 
-use inputs::{InputGradient, Inputs};
+use inputs::{GradientSink, Inputs};
 
 use crate::activation::Activation;
 use crate::bf16::{FEW_CHANNELS, Precision};
@@ -339,7 +340,7 @@ impl ConvBlock {
         let outputs = backward::OutputGradient::new(self, &gradient);
         let ConvGradient { x, weights, dx, dw, db, .. } = gradient;
         let inputs = &Inputs::Stored(x);
-        let dx = dx.map(|dx| InputGradient::new(inputs, dx, &mut []));
+        let dx = dx.map(|dx| GradientSink::new(inputs, dx, &mut []));
         backward::run(outputs, backward::Operands { inputs, weights, dx, dw, db });
     }
 

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use super::backward::{Operands, OutputGradient, ThroughNorm, parts, run};
 use super::forward::{CHUNK, convolve_images};
-use super::inputs::{InputGradient, Inputs};
+use super::inputs::{GradientSink, Inputs};
 use super::{ConvBlock, Saved};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
@@ -142,7 +142,7 @@ impl NormBlock<'_> {
         };
         let unpooled = ConvBlock { pool: None, ..self.block };
         let inputs = &Inputs::Stored(x);
-        let dx = dx.map(|dx| InputGradient::new(inputs, dx, &mut []));
+        let dx = dx.map(|dx| GradientSink::new(inputs, dx, &mut []));
         let operands = Operands { inputs, weights, dx, dw: Some(dw), db: Some(db) };
         run(OutputGradient::normalised(&unpooled, activations, &saved.block, &through), operands);
     }

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::backward::{Operands, OutputGradient, Scratch, add_rows};
+use super::inputs::Inputs;
 use super::turned::Turned;
 use super::{ConvBlock, Convolution};
 use crate::activation::Activation;
@@ -41,6 +42,11 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
 
     let dx = operands.dx.map(|dx| (dx, Turned::new(block, isa, operands.weights)));
     let mut dz = AlignedBuffer::new(conv.batch * output_len);
+    let mut normalised = AlignedBuffer::new(match operands.inputs {
+        Inputs::Normalised { x, .. } => x.len(),
+        Inputs::Stored(_) => 0,
+    });
+    let all_normalised = MutPointer::new(&mut normalised);
     let all_dz = MutPointer::new(&mut dz);
     team::split(conv.batch, |part, range| {
         let mut scratch = Scratch::default();
@@ -51,8 +57,13 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
             // SAFETY: each image belongs to one part.
             let dz = unsafe { all_dz.slice(images.start * output_len, images.len() * output_len) };
             dz.copy_from_slice(outputs.pixels(pixels, &mut scratch));
+            let inputs = images.start * image_len..images.end * image_len;
+            if let Inputs::Normalised { x, by } = operands.inputs {
+                // SAFETY: as above.
+                let normalised = unsafe { all_normalised.slice(inputs.start, inputs.len()) };
+                by.rows(isa, &x[inputs.clone()], None, normalised);
+            }
             if let Some((dx, turned)) = &dx {
-                let inputs = images.start * image_len..images.end * image_len;
                 // SAFETY: as above.
                 unsafe {
                     turned.images(dz, dx.slice(inputs.start, inputs.len()));
@@ -67,8 +78,10 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     }
 
     let Some(dw) = operands.dw else { return };
-    let mut room = AlignedBuffer::default();
-    let x = operands.inputs.read(isa, 0..operands.inputs.len(), &mut room);
+    let x = match operands.inputs {
+        Inputs::Stored(x) => *x,
+        Inputs::Normalised { .. } => &normalised[..],
+    };
     let taps: Vec<(Vec<Pair>, Panels)> = positions(conv)
         .map(|pairs| {
             let start = |row: usize| row / pairs.len() * image_len + pairs[row % pairs.len()].input * ci;

@@ -173,51 +173,54 @@ fn activated_blocks() {
         let x_len = c.batch * c.height * c.width * c.in_channels;
         let w_len = c.out_channels * c.kernel[0] * c.kernel[1] * c.in_channels / c.groups;
         let y_len = block.output_shape().iter().product();
-        everywhere(|edge| {
-            let random = |len| Guarded::random(edge, len);
-            let per_channel = || random(c.out_channels);
-            let (x, w, gamma, beta) = (random(x_len), random(w_len), per_channel(), per_channel());
-            let (shortcut, dy, mut y) = (random(y_len), random(y_len), random(y_len));
-            let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-3 };
-            let norm = ActivatedNorm { norm, activation: Relu };
-            let first = Stage { convolution: *c, precision: block.precision, weights: &w, norm };
-            let (second, len) = (second(c), c.out_channels * c.out_channels);
-            let second_w = random(len);
-            let stages = [first, Stage { convolution: second, weights: &second_w, ..first }];
-            let activated = ActivatedBlock { stages: &stages };
-            let saved = activated.forward(&x, Some(&shortcut), &mut y);
-            for wanted in [true, false] {
-                let (mut dx, mut dshortcut, mut dw) = (random(x_len), random(y_len), random(w_len));
-                let mut of_second = random(len);
-                let [mut dgamma, mut dbeta] = [(); 2].map(|()| [per_channel(), per_channel()]);
-                let parameters = [&mut dw, &mut of_second].into_iter().zip(&mut dgamma).zip(&mut dbeta);
-                activated.backward(ActivatedGradient {
-                    x: &x,
-                    shortcut: Some(&shortcut),
-                    saved: &saved,
-                    dy: &dy,
-                    dx: wanted.then_some(&mut dx),
-                    dshortcut: wanted.then_some(&mut dshortcut),
-                    stages: parameters
-                        .map(|((dw, dgamma), dbeta)| StageGradient { dw, dgamma, dbeta })
-                        .collect(),
-                });
-            }
-        });
+        for (kernel, groups) in [(1, 1), (3, 1), (3, c.out_channels)] {
+            let second = second(c, kernel, groups);
+            let second_len = c.out_channels * kernel * kernel * c.out_channels / groups;
+            everywhere(|edge| {
+                let random = |len| Guarded::random(edge, len);
+                let per_channel = || random(c.out_channels);
+                let (x, w, gamma, beta) = (random(x_len), random(w_len), per_channel(), per_channel());
+                let (shortcut, dy, mut y) = (random(y_len), random(y_len), random(y_len));
+                let norm = BatchNorm { gamma: &gamma, beta: &beta, epsilon: 1e-3 };
+                let norm = ActivatedNorm { norm, activation: Relu };
+                let first = Stage { convolution: *c, precision: block.precision, weights: &w, norm };
+                let second_w = random(second_len);
+                let stages = [first, Stage { convolution: second, weights: &second_w, ..first }];
+                let activated = ActivatedBlock { stages: &stages };
+                let saved = activated.forward(&x, Some(&shortcut), &mut y);
+                for wanted in [true, false] {
+                    let (mut dx, mut dshortcut, mut dw) = (random(x_len), random(y_len), random(w_len));
+                    let mut of_second = random(second_len);
+                    let [mut dgamma, mut dbeta] = [(); 2].map(|()| [per_channel(), per_channel()]);
+                    let parameters = [&mut dw, &mut of_second].into_iter().zip(&mut dgamma).zip(&mut dbeta);
+                    activated.backward(ActivatedGradient {
+                        x: &x,
+                        shortcut: Some(&shortcut),
+                        saved: &saved,
+                        dy: &dy,
+                        dx: wanted.then_some(&mut dx),
+                        dshortcut: wanted.then_some(&mut dshortcut),
+                        stages: parameters
+                            .map(|((dw, dgamma), dbeta)| StageGradient { dw, dgamma, dbeta })
+                            .collect(),
+                    });
+                }
+            });
+        }
     }
 }
 
-/// What reads the outputs of a convolution pixel by pixel.
-fn second(before: &Convolution) -> Convolution {
+/// What reads the outputs of a convolution, and puts out as many.
+fn second(before: &Convolution, kernel: usize, groups: usize) -> Convolution {
     let [_, height, width, channels] = before.output_shape();
     Convolution {
         height,
         width,
         in_channels: channels,
-        kernel: [1, 1],
+        kernel: [kernel; 2],
         stride: [1, 1],
-        padding: Padding::default(),
-        groups: 1,
+        padding: Padding::all(kernel / 2),
+        groups,
         ..*before
     }
 }

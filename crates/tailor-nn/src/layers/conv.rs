@@ -85,7 +85,10 @@ impl Conv {
                 norm_block(x, self.weight.val(), bias.val(), spec, operands)
             });
         }
-        let y = self.forward_added(x, norm, None, norm.activation, pass);
+        let y = match Stage::new(self, norm, pass) {
+            Some(stage) => stage::forward(x, &[stage], None),
+            None => self.forward_added(x, norm, None, norm.activation, pass),
+        };
         match pool {
             Some(pool) => pool.forward(y),
             None => y,
@@ -105,12 +108,6 @@ impl Conv {
     ) -> Tensor<4> {
         let pass = norm.pass(pass);
         let [_, height, width, _] = x.dims();
-        if let Some(stage) = Stage::new(self, norm, pass) {
-            return match shortcut {
-                Some(shortcut) => stage::forward(x, &[stage], Some((shortcut, activation))),
-                None => stage::forward(x, &[stage], None),
-            };
-        }
         if self.bias.is_none()
             && self.activation == Activation::None
             && self.is_frozen()

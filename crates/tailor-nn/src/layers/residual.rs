@@ -52,13 +52,12 @@ impl Residual {
         match (self.ending(pass), body, shortcut) {
             (Some((_, ending)), Image(body), Image(shortcut)) => {
                 let fused: Vec<Fused> = fused(ending).map(|(_, fused)| fused).collect();
-                let stages = Stage::leading(&fused, pass);
-                let &[.., Fused::Conv { conv, norm: Some(norm), .. }] = &fused[..] else {
-                    unreachable!("the body ends in a convolution and a norm")
-                };
-                Image(match stages.is_empty() {
-                    false => stage::forward(body, &stages, Some((shortcut, self.activation))),
-                    true => conv.forward_added(body, norm, Some(shortcut), self.activation, pass),
+                let stages: Vec<Stage> = fused.iter().filter_map(|fused| fused.stage(pass)).collect();
+                Image(match (&stages[..], &fused[..]) {
+                    ([], [Fused::Conv { conv, norm: Some(norm), .. }]) => {
+                        conv.forward_added(body, norm, Some(shortcut), self.activation, pass)
+                    }
+                    (stages, _) => stage::forward(body, stages, Some((shortcut, self.activation))),
                 })
             }
             (None, Image(body), Image(shortcut)) => Image(self.sum(shortcut, body, pass)),

@@ -7,6 +7,7 @@ use burn::module::Module;
 use super::{Activations, BatchNorm, Builder, Conv, Layer, Pass, Pool, Stage, stage};
 use crate::Result;
 use crate::architecture::{LayerKind, PlannedLayer};
+use crate::ops::MOST_STAGES;
 use crate::weights::{NamedTensor, WeightSource};
 
 /// A network, or a branch of one.
@@ -15,12 +16,19 @@ pub struct Sequence {
     pub(crate) layers: Vec<Layer>,
 }
 
-/// Layers that are computed in one pass.
+/// Layers that are computed together, in training and inference alike.
 pub(crate) enum Fused<'a> {
     /// A convolution, and the batch norm and the pool that follow it.
     Conv { conv: &'a Conv, norm: Option<&'a BatchNorm>, pool: Option<&'a Pool> },
     /// Any layer by itself.
     Layer(&'a Layer),
+}
+
+/// What is computed in one pass over the activations.
+enum Step<'a> {
+    /// Convolutions and their batch norms in training.
+    Stages(Vec<Stage<'a>>),
+    Fused(Fused<'a>),
 }
 
 impl Sequence {
@@ -51,40 +59,53 @@ impl Sequence {
 
 /// Applies layers one after the other.
 pub(crate) fn forward(layers: &[Layer], input: Activations, pass: Pass) -> Activations {
-    let fused: Vec<Fused> = fused(layers).map(|(_, fused)| fused).collect();
-    let (mut rest, mut activations) = (&fused[..], input);
-    while let [first, after @ ..] = rest {
-        let stages = Stage::leading(rest, pass);
-        (activations, rest) = match (first, activations) {
-            (_, Activations::Image(x)) if !stages.is_empty() => {
-                (Activations::Image(stage::forward(x, &stages, None)), &rest[stages.len()..])
-            }
-            (Fused::Conv { conv, norm: Some(norm), pool }, Activations::Image(x)) => {
-                (Activations::Image(conv.forward_normalized(x, norm, *pool, pass)), after)
-            }
-            (Fused::Conv { conv, norm: None, pool: Some(pool) }, Activations::Image(x)) => {
-                (Activations::Image(conv.forward_pooled(x, pool)), after)
-            }
-            (Fused::Conv { conv, norm: None, pool: None }, Activations::Image(x)) => {
-                (Activations::Image(conv.forward(x)), after)
-            }
-            (Fused::Layer(layer), activations) => (layer.forward(activations, pass), after),
-            (Fused::Conv { conv, .. }, other) => unreachable!("{} cannot reach {conv:?}", other.kind()),
-        };
-    }
-    activations
+    steps(layers, pass).fold(input, |activations, (_, step)| match (step, activations) {
+        (Step::Stages(stages), Activations::Image(x)) => Activations::Image(stage::forward(x, &stages, None)),
+        (Step::Fused(Fused::Conv { conv, norm: Some(norm), pool }), Activations::Image(x)) => {
+            Activations::Image(conv.forward_normalized(x, norm, pool, pass))
+        }
+        (Step::Fused(Fused::Conv { conv, norm: None, pool: Some(pool) }), Activations::Image(x)) => {
+            Activations::Image(conv.forward_pooled(x, pool))
+        }
+        (Step::Fused(Fused::Conv { conv, norm: None, pool: None }), Activations::Image(x)) => {
+            Activations::Image(conv.forward(x))
+        }
+        (Step::Fused(Fused::Layer(layer)), activations) => layer.forward(activations, pass),
+        (_, other) => unreachable!("{} cannot reach a convolution", other.kind()),
+    })
 }
 
 /// The layers that [`forward`] computes in one pass each.
 pub(crate) fn passes(layers: &[Layer], pass: Pass) -> Vec<Range<usize>> {
-    let (starts, fused): (Vec<usize>, Vec<Fused>) = fused(layers).unzip();
-    let (mut passes, mut at) = (Vec::new(), 0);
-    while at < fused.len() {
-        let after = at + Stage::leading(&fused[at..], pass).len().max(1);
-        passes.push(starts[at]..starts.get(after).copied().unwrap_or(layers.len()));
-        at = after;
+    steps(layers, pass).map(|(range, _)| range).collect()
+}
+
+/// The passes over the activations, each with its layers.
+fn steps(layers: &[Layer], pass: Pass) -> impl Iterator<Item = (Range<usize>, Step<'_>)> {
+    let mut rest = fused(layers).peekable();
+    std::iter::from_fn(move || {
+        let (start, first) = rest.next()?;
+        let mut stages: Vec<Stage> = first.stage(pass).into_iter().collect();
+        while !stages.is_empty()
+            && stages.len() < MOST_STAGES
+            && let Some(stage) = rest.peek().and_then(|(_, next)| next.stage(pass))
+        {
+            stages.push(stage);
+            rest.next();
+        }
+        let end = rest.peek().map_or(layers.len(), |(next, _)| *next);
+        Some((start..end, if stages.is_empty() { Step::Fused(first) } else { Step::Stages(stages) }))
+    })
+}
+
+impl<'a> Fused<'a> {
+    /// A convolution and a norm that can be a stage of a block.
+    pub(super) fn stage(&self, pass: Pass) -> Option<Stage<'a>> {
+        match *self {
+            Fused::Conv { conv, norm: Some(norm), pool: None } => Stage::new(conv, norm, pass),
+            _ => None,
+        }
     }
-    passes
 }
 
 /// Groups layers that are computed together in training and inference alike, each with the position of its first layer.

@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 
-use super::{BatchNorm, Conv, Fused, Pass};
+use super::{BatchNorm, Conv, Pass};
 use crate::architecture::Activation;
-use crate::ops::{self, MOST_STAGES, StageOperands, on_kernels};
+use crate::ops::{self, StageOperands, on_kernels};
 
 /// A convolution without bias or activation, and a batch norm behind it that goes by the batch's statistics.
 #[derive(Clone, Copy)]
@@ -19,15 +19,6 @@ impl<'a> Stage<'a> {
         let is_bare = conv.bias.is_none() && conv.activation == Activation::None;
         let is_trained = matches!(norm.pass(pass), Pass::Training { .. });
         (is_bare && is_trained && on_kernels(&conv.weight.val().device())).then_some(Stage { conv, norm })
-    }
-
-    /// Those that layers begin with, as many as one operation takes.
-    pub fn leading(layers: &[Fused<'a>], pass: Pass) -> Vec<Self> {
-        let stage = |fused: &Fused<'a>| match *fused {
-            Fused::Conv { conv, norm: Some(norm), pool: None } => Stage::new(conv, norm, pass),
-            _ => None,
-        };
-        layers.iter().map_while(stage).take(MOST_STAGES).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use tailor_train::pretrained::Weights;
 use tailor_train::{Observer, Override, Recipe, Run, RunData, RunFolder, Start};
 
 use crate::Context;
-use crate::layer_timings::{self, LayerTiming};
+use crate::layer_timings::{self, PassTiming};
 use crate::progress::say;
 
 /// Measure training and inference: images a second, latency, arithmetic
@@ -78,7 +78,7 @@ struct Measurement {
     peak_gflops: f64,
     /// If they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    layers: Option<Vec<LayerTiming>>,
+    passes: Option<Vec<PassTiming>>,
 }
 
 pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
@@ -127,8 +127,8 @@ pub fn run(args: Args, context: Context) -> anyhow::Result<ExitCode> {
             true => writeln!(out, "{}", serde_json::to_string(&measured)?)?,
             false => writeln!(out, "{}", row(&measured))?,
         }
-        if let (false, Some(layers)) = (args.json, &measured.layers) {
-            writeln!(out, "\n{}\n", layer_timings::table(layers, measured.batch_size, peak_gflops))?;
+        if let (false, Some(passes)) = (args.json, &measured.passes) {
+            writeln!(out, "\n{}\n", layer_timings::table(passes, measured.batch_size, peak_gflops))?;
         }
         out.flush()?;
     }
@@ -187,7 +187,7 @@ fn measure(recipe: &Recipe, args: &Args, context: &Context, peak_gflops: f64) ->
         latency_p50_microseconds: 1e6 * latency.p50,
         latency_p99_microseconds: 1e6 * latency.p99,
         peak_gflops,
-        layers: match args.layers {
+        passes: match args.layers {
             true => Some(layer_timings::measure(recipe, &data, &context.device)?),
             false => None,
         },

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::Convolution;
 use super::backward::{Operands, OutputGradient, Scratch, add_rows, parts};
-use super::inputs::RowReader;
+use super::rows::RowBuffer;
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
@@ -145,10 +145,9 @@ fn turned(conv: &Convolution, weights: &[f32]) -> Vec<(Correlation, AlignedBuffe
     all
 }
 
-/// Bands of rows that an image is gone through in, for steps that touch `inputs` images of its input's size and `outputs` of
-/// its output's.
-pub(super) fn bands(conv: &Convolution, inputs: usize, outputs: usize) -> usize {
-    let floats = inputs * conv.image_len() + outputs * conv.output_len();
+/// Bands of rows that an image is gone through in.
+pub(super) fn bands(conv: &Convolution) -> usize {
+    let floats = 2 * conv.image_len() + conv.output_len();
     (floats * size_of::<f32>()).div_ceil(BAND_BYTES)
 }
 
@@ -172,7 +171,7 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     let weights = transpose(operands.weights, channels);
     let dx = operands.dx.map(|dx| (dx, turned(conv, &weights)));
     let (is_frozen, with_bias) = (operands.dw.is_none(), operands.db.is_some());
-    let bands = bands(conv, 2, 1);
+    let bands = bands(conv);
     let parts = parts(conv);
     // `[tap][channel]`, then one bias a channel.
     let sums_len = weights.len() + channels;
@@ -181,7 +180,7 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
         let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(weights.len());
-        let (mut scratch, mut reader) = (Scratch::default(), RowReader::default());
+        let (mut scratch, mut read) = (Scratch::default(), RowBuffer::default());
         for image in team::part_of(conv.batch, part, parts) {
             let of_image = image * conv.image_len()..(image + 1) * conv.image_len();
             for band in 0..bands {
@@ -191,7 +190,7 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
                 let dz = outputs.rows(image, needed, &mut scratch);
                 if !is_frozen {
                     let needed = inputs_of_rows(conv, band_rows.end);
-                    let x = reader.read(operands.inputs, isa, of_image.clone(), needed);
+                    let x = operands.inputs.read_rows(isa, [image, conv.image_len()], needed, &mut read);
                     isa.run(WeightGradient { conv, rows: band_rows, x, dz, dw: &mut *dw });
                 }
                 if let Some((dx, turned)) = &dx {
