@@ -33,9 +33,10 @@ use crate::schedule::Schedule;
 use crate::{Error, Result, spelling};
 
 /// The recipes that come with the program, by name.
-const BUILT_IN: [(&str, &str); 21] = [
+const BUILT_IN: [(&str, &str); 22] = [
     ("starter", include_str!("../../../recipes/starter.toml")),
     ("swift", include_str!("../../../recipes/swift.toml")),
+    ("small", include_str!("../../../recipes/small.toml")),
     ("ann-256-128", include_str!("../../../recipes/ann-256-128.toml")),
     ("cnn-32-64", include_str!("../../../recipes/cnn-32-64.toml")),
     ("cnn-32-64-64", include_str!("../../../recipes/cnn-32-64-64.toml")),

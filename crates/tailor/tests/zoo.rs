@@ -21,11 +21,12 @@ use Kind::{Baseline, Convolutions, Dense, Transformer};
 /// A recipe, its kind, and what makes it quick.
 type Member = (&'static str, Kind, &'static [&'static str]);
 
-const SMALL: [Member; 10] = [
+const SMALL: [Member; 11] = [
     ("ann-256-128", Dense, &ONE_EPOCH),
     ("lenet-5", Convolutions, &ONE_EPOCH),
     ("starter", Convolutions, &ONE_EPOCH),
     ("swift", Convolutions, &ONE_EPOCH),
+    ("small", Convolutions, &ONE_EPOCH),
     ("cnn-32-64", Convolutions, &ONE_EPOCH),
     ("cnn-32-64-64", Convolutions, &ONE_EPOCH),
     ("cnn-32-64-128", Convolutions, &ONE_EPOCH),
