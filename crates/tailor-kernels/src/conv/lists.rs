@@ -150,10 +150,10 @@ impl<'a> Worker<'a> {
         let (conv, direct) = (self.plan.conv, self.plan.is_direct());
         let image_len = conv.image_len();
         let sparse_dx = if self.dense.is_none() { self.dx } else { None };
-        let mut room = std::mem::take(&mut self.room);
         if !direct {
             for image in images.clone() {
-                let from = self.x.read(self.plan.isa, image * image_len..(image + 1) * image_len, &mut room);
+                let range = image * image_len..(image + 1) * image_len;
+                let from = self.x.read(self.plan.isa, range, &mut self.room);
                 for (first, live, at) in self.plan.copies(image - images.start) {
                     self.plan.window.copy(from, first, live, &mut self.inputs[at..]);
                 }
@@ -161,7 +161,7 @@ impl<'a> Worker<'a> {
         }
         let inputs = if direct {
             let range = images.start * image_len..images.end * image_len;
-            self.x.read(self.plan.isa, range, &mut room).as_ptr()
+            self.x.read(self.plan.isa, range, &mut self.room).as_ptr()
         } else {
             self.inputs.as_ptr()
         };
@@ -201,7 +201,6 @@ impl<'a> Worker<'a> {
                 plan.isa.run(InputGradients { plan, lists, slice_len, input_gradients, weights });
             }
         }
-        self.room = room;
 
         if let Some(dx) = self.dx
             && !(direct && self.dense.is_none())

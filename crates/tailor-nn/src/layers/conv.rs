@@ -95,9 +95,8 @@ impl Conv {
         }
     }
 
-    /// `activation(norm(conv(x)) + shortcut)`, in training one operation where our kernels compute and nothing stands
-    /// between convolution and norm; a frozen norm is folded into a frozen convolution. The norm's own activation is not
-    /// applied.
+    /// `activation(norm(conv(x)) + shortcut)` of what is no [`Stage`]; a frozen norm is folded into a frozen convolution. The norm's
+    /// own activation is not applied.
     pub(super) fn forward_added(
         &self,
         x: Tensor<4>,

@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use tailor_kernels::dropout::Dropout as Mask;
 
-use super::sequence::{self, fused};
-use super::{Activations, Builder, Fused, Layer, Pass, Sequence, Stage, activate, stage};
+use super::sequence::{self, Step};
+use super::{Activations, Builder, Fused, Layer, Pass, Sequence, activate, stage};
 use crate::architecture::{Activation, PlannedLayer};
 use crate::ops::{add, on_kernels};
 
@@ -50,16 +50,14 @@ impl Residual {
     pub(crate) fn join(&self, body: Activations, shortcut: Activations, pass: Pass) -> Activations {
         use Activations::{Features, Image, Tokens};
         match (self.ending(pass), body, shortcut) {
-            (Some((_, ending)), Image(body), Image(shortcut)) => {
-                let fused: Vec<Fused> = fused(ending).map(|(_, fused)| fused).collect();
-                let stages: Vec<Stage> = fused.iter().filter_map(|fused| fused.stage(pass)).collect();
-                Image(match (&stages[..], &fused[..]) {
-                    ([], [Fused::Conv { conv, norm: Some(norm), .. }]) => {
-                        conv.forward_added(body, norm, Some(shortcut), self.activation, pass)
-                    }
-                    (stages, _) => stage::forward(body, stages, Some((shortcut, self.activation))),
-                })
+            (Some((_, Step::Stages(stages))), Image(body), Image(shortcut)) => {
+                Image(stage::forward(body, &stages, Some((shortcut, self.activation))))
             }
+            (
+                Some((_, Step::Fused(Fused::Conv { conv, norm: Some(norm), .. }))),
+                Image(body),
+                Image(shortcut),
+            ) => Image(conv.forward_added(body, norm, Some(shortcut), self.activation, pass)),
             (None, Image(body), Image(shortcut)) => Image(self.sum(shortcut, body, pass)),
             (None, Tokens(body), Tokens(shortcut)) => Tokens(self.sum(shortcut, body, pass)),
             (None, Features(body), Features(shortcut)) => Features(self.sum(shortcut, body, pass)),
@@ -80,15 +78,15 @@ impl Residual {
         }
     }
 
-    /// The last pass over images that the body ends in, if that is in a convolution and a batch norm without activation, and what
-    /// stands before it; none where images' bodies are scaled, which no norm does.
-    fn ending(&self, pass: Pass) -> Option<(&[Layer], &[Layer])> {
+    /// The last pass over images, if the body ends in a convolution and a batch norm without activation, behind what stands before
+    /// it; none where images' bodies are scaled, which no norm does.
+    fn ending(&self, pass: Pass) -> Option<(&[Layer], Step<'_>)> {
         let layers = &self.body.layers;
         match layers.as_slice() {
             [.., Layer::Conv(_), Layer::BatchNorm(norm)]
                 if norm.activation == Activation::None && self.drop_rate == 0.0 =>
             {
-                sequence::passes(layers, pass).last().map(|last| layers.split_at(last.start))
+                sequence::steps(layers, pass).last().map(|(last, step)| (&layers[..last.start], step))
             }
             _ => None,
         }

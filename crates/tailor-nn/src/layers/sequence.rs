@@ -25,7 +25,7 @@ pub(crate) enum Fused<'a> {
 }
 
 /// What is computed in one pass over the activations.
-enum Step<'a> {
+pub(super) enum Step<'a> {
     /// Convolutions and their batch norms in training.
     Stages(Vec<Stage<'a>>),
     Fused(Fused<'a>),
@@ -81,7 +81,7 @@ pub(crate) fn passes(layers: &[Layer], pass: Pass) -> Vec<Range<usize>> {
 }
 
 /// The passes over the activations, each with its layers.
-fn steps(layers: &[Layer], pass: Pass) -> impl Iterator<Item = (Range<usize>, Step<'_>)> {
+pub(super) fn steps(layers: &[Layer], pass: Pass) -> impl Iterator<Item = (Range<usize>, Step<'_>)> {
     let mut rest = fused(layers).peekable();
     std::iter::from_fn(move || {
         let (start, first) = rest.next()?;
@@ -100,7 +100,7 @@ fn steps(layers: &[Layer], pass: Pass) -> impl Iterator<Item = (Range<usize>, St
 
 impl<'a> Fused<'a> {
     /// A convolution and a norm that can be a stage of a block.
-    pub(super) fn stage(&self, pass: Pass) -> Option<Stage<'a>> {
+    fn stage(&self, pass: Pass) -> Option<Stage<'a>> {
         match *self {
             Fused::Conv { conv, norm: Some(norm), pool: None } => Stage::new(conv, norm, pass),
             _ => None,

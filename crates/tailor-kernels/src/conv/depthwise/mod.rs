@@ -199,11 +199,10 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
                         of_image.start + input_rows.start * row..of_image.start + input_rows.end * row;
                     // SAFETY: each image belongs to one part.
                     unsafe {
-                        let dx = dx.slice(of_image.start, of_image.len());
-                        input_gradient(isa, turned, input_rows, dz, dx);
+                        let image = dx.slice(of_image.start, of_image.len());
+                        input_gradient(isa, turned, input_rows, dz, image);
+                        dx.is_written(isa, part, written);
                     }
-                    // SAFETY: as above, and these rows are written.
-                    unsafe { dx.is_written(isa, part, written) };
                 }
             }
             if with_bias {
