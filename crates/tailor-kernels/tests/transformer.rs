@@ -174,8 +174,10 @@ proptest! {
             |[y, dx, dgamma, dbeta]| {
                 assert_close("y", y, &y_expected, 2e-6 + lost);
                 assert_close("dx", dx, &dx_expected, 1e-5 + 3. * lost);
-                assert_close("dgamma", dgamma, &dgamma_expected, 1e-5 + lost);
-                assert_close("dbeta", dbeta, &dbeta_expected, 1e-5);
+                // Errors of a sum are relative to what is summed up, of which much may cancel.
+                let summed = 1e-5 + 1e-6 * wide[3].iter().map(|dy| dy.abs()).sum::<f64>() / c as f64;
+                assert_close("dgamma", dgamma, &dgamma_expected, summed + lost);
+                assert_close("dbeta", dbeta, &dbeta_expected, summed);
             },
         );
     }
