@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use tailor_kernels::activation::Activation as KernelActivation;
 use tailor_kernels::buffer::AlignedBuffer;
-use tailor_kernels::conv::{ConvBlock, PackedFilter};
+use tailor_kernels::conv::{ConvBlock, ConvChain, PackedFilter};
 use tailor_kernels::dense::{Dense as DenseKernel, PackedDense};
 use tailor_kernels::norm::{fold, scale_shift};
 use tailor_kernels::pool::Pool as PoolKernel;
@@ -67,6 +67,8 @@ enum Engine {
 enum Step {
     /// Convolution, activation, batch norm and pool; the block is that of one image.
     Conv { block: ConvBlock, filter: PackedFilter },
+    /// A depthwise convolution and those before and behind it.
+    Chain(ConvChain),
     /// The layer is that of one image; of tokens, each is a row.
     Dense { layer: DenseKernel, weights: PackedDense },
     /// Scale and shift `[C]`, then the activation.
@@ -183,6 +185,12 @@ impl Step {
                 block.infer(filter, x, &mut y);
                 y
             }
+            Step::Chain(chain) => {
+                let [_, output] = chain.image_lens();
+                let mut y = AlignedBuffer::new(images * output);
+                chain.infer(x, &mut y);
+                y
+            }
             Step::Dense { layer, weights } => {
                 let layer = DenseKernel { batch: images * layer.batch, ..*layer };
                 let mut y = AlignedBuffer::new(layer.batch * layer.outputs);
@@ -259,7 +267,31 @@ fn steps(layers: &[Layer], plan: &[PlannedLayer]) -> Vec<Step> {
             },
         }
     }
-    steps
+    chained(steps)
+}
+
+/// Makes chains of depthwise convolutions with the convolution before and the one behind them: what lies between is large.
+fn chained(steps: Vec<Step>) -> Vec<Step> {
+    let can_link =
+        |step: Option<&Step>| matches!(step, Some(Step::Conv { block, .. }) if ConvChain::takes(block));
+    let is_depthwise =
+        |step: &Step| matches!(step, Step::Conv { block, .. } if block.convolution.is_depthwise());
+    let mut chained: Vec<Step> = Vec::with_capacity(steps.len());
+    let mut rest = steps.into_iter().peekable();
+    while let Some(step) = rest.next() {
+        if !(is_depthwise(&step) && can_link(Some(&step))) {
+            chained.push(step);
+            continue;
+        }
+        let before = if can_link(chained.last()) { chained.pop() } else { None };
+        let behind = rest.next_if(|step| can_link(Some(step)));
+        let links = before.into_iter().chain([step]).chain(behind).filter_map(|step| match step {
+            Step::Conv { block, filter } => Some((block, filter)),
+            _ => None,
+        });
+        chained.push(Step::Chain(ConvChain::new(links.collect())));
+    }
+    chained
 }
 
 /// A batch norm is folded into the weights where nothing stands between, and into what follows the activation where the

@@ -34,18 +34,8 @@ pub(super) fn run(
         Some(saved) => (&mut saved.index[..], &mut saved.activations[..]),
         None => (&mut [][..], &mut [][..]),
     };
+    check_filter(block, filter);
     let panels = filter.panels();
-    if conv.is_depthwise() {
-        assert!(matches!(filter.kind, FilterKind::Depthwise(_)), "the filter was packed for this block");
-    } else if !matches!(filter.kind, FilterKind::Winograd(_)) {
-        assert_eq!(panels.len(), conv.groups, "the filter was packed for this block");
-        for panels in panels {
-            let taps = conv.kernel[0] * conv.kernel[1];
-            let reduction = taps * conv.group_words(block.effective_precision());
-            let shape = (panels.channels(), panels.reduction());
-            assert_eq!(shape, (conv.group_outputs(), reduction), "the filter was packed for this block");
-        }
-    }
     if let (Some(unit), FilterKind::Winograd(filter)) = (block.unit(), &filter.kind) {
         let (y, index) = (MutPointer::new(y), (!index.is_empty()).then(|| MutPointer::new(index)));
         let (activation, x) = (block.activation, ConstPointer::new(x));
@@ -63,6 +53,9 @@ pub(super) fn run(
         let convolved =
             Convolved { conv, activation: block.activation, unit, panels, x: ConstPointer::new(x), y, index };
         return convolved.all();
+    }
+    if block.pool.is_none() && conv.batch < team::threads() && conv.is_row_by_row() {
+        return rows_of_images(block, filter, x, y);
     }
     // Image by image into scratch, then pooled from there while it is in the cache.
     let (y, x) = (MutPointer::new(y), ConstPointer::new(x));
@@ -94,6 +87,44 @@ pub(super) fn run(
     });
 }
 
+/// Whether weights were packed for this block, which is computed as it is.
+pub(super) fn check_filter(block: &ConvBlock, filter: &PackedFilter) {
+    let conv = &block.convolution;
+    let fits = match &filter.kind {
+        FilterKind::Depthwise(taps) => conv.is_depthwise() && taps.fit(conv),
+        FilterKind::Winograd(filter) => filter.fits(conv),
+        FilterKind::Panels(_) | FilterKind::Groups(_) => {
+            let reduction = conv.kernel[0] * conv.kernel[1] * conv.group_words(block.effective_precision());
+            let shape = (conv.group_outputs(), reduction);
+            let panels = filter.panels();
+            panels.len() == conv.groups && panels.iter().all(|of| (of.channels(), of.reduction()) == shape)
+        }
+    };
+    assert!(fits, "the filter was packed for this block");
+}
+
+/// Rows of fewer images than threads, split over the team.
+fn rows_of_images(block: &ConvBlock, filter: &PackedFilter, x: &[f32], y: &mut [f32]) {
+    let conv = &block.convolution;
+    let [_, rows, columns, channels] = conv.output_shape();
+    let (row, input_row) = (columns * channels, conv.width * conv.in_channels);
+    let y = MutPointer::new(y);
+    let some = |range: Range<usize>| {
+        for image in range.start / rows..range.end.div_ceil(rows) {
+            let first = image * rows;
+            let band = range.start.max(first) - first..range.end.min(first + rows) - first;
+            // SAFETY: each row belongs to one part.
+            let y = unsafe { y.slice((first + band.start) * row, band.len() * row) };
+            let (needed, conv) = conv.of_rows(band);
+            let x =
+                &x[image * block.convolution.image_len()..][needed.start * input_row..needed.end * input_row];
+            convolve(&conv, block.activation, filter, x, y);
+        }
+    };
+    let all = conv.batch * rows;
+    if conv.multiply_adds() < WORTH_SPLITTING { some(0..all) } else { team::split(all, |_, part| some(part)) }
+}
+
 /// Splits the images of a batch over the team.
 pub(super) fn split_images(conv: &Convolution, f: impl Fn(Range<usize>) + Sync) {
     if conv.multiply_adds() < WORTH_SPLITTING {
@@ -117,25 +148,36 @@ pub(super) fn convolve_images(
     // SAFETY: the input is `batch` images, and these are some of them.
     let input =
         unsafe { std::slice::from_raw_parts(x.at(images.start * image_len), images.len() * image_len) };
+    convolve(conv, block.activation, filter, input, output);
+}
+
+/// A convolution as it is computed, and an activation, on this thread.
+pub(super) fn convolve(
+    conv: &Convolution,
+    activation: Activation,
+    filter: &PackedFilter,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    assert_eq!(input.len(), conv.batch * conv.image_len(), "the input is [N, H, W, Ci]");
+    assert_eq!(output.len(), conv.batch * conv.output_len(), "the output is [N, Ho, Wo, Co]");
     match &filter.kind {
         FilterKind::Depthwise(taps) => {
             let outputs = output.chunks_exact_mut(conv.output_len());
-            for (input, output) in input.chunks_exact(image_len).zip(outputs) {
-                taps.forward_image(filter.isa, conv, block.activation, input, output);
+            for (input, output) in input.chunks_exact(conv.image_len()).zip(outputs) {
+                taps.forward_image(filter.isa, conv, activation, input, output);
             }
         }
         FilterKind::Winograd(filter) => {
             let (x, y) = (ConstPointer::new(input), MutPointer::new(output));
-            let (activation, unit) = (block.activation, Unit::Pixel);
-            let transformed = Transformed { conv, filter, activation, unit, x, y, index: None };
-            transformed.tiles(0..images.len() * transformed.tiles_of_image());
+            let transformed = Transformed { conv, filter, activation, unit: Unit::Pixel, x, y, index: None };
+            transformed.tiles(0..conv.batch * transformed.tiles_of_image());
         }
         FilterKind::Panels(_) | FilterKind::Groups(_) => {
             let panels = filter.panels();
             let (x, y) = (ConstPointer::new(input), MutPointer::new(output));
-            let activation = block.activation;
             let convolved = Convolved { conv, activation, unit: Unit::Pixel, panels, x, y, index: None };
-            convolved.units(0..images.len() * convolved.units_of_image());
+            convolved.units(0..conv.batch * convolved.units_of_image());
         }
     }
 }

@@ -7,8 +7,8 @@
 //!            ├─ depthwise  (one channel a group)           │   ├─ slices, pairs, list_gradients, pixels
 //!            ├─ pool       (what no tile folds in)         │   └─ turned (an input gradient that is dense)
 //!            ├─ normalised (batch norm before the pool)    ├─ few_taps   (a first layer), columns
-//!            └─ activated  (norms, one layer to the next)  ├─ pointwise  (1×1: matrix products)
-//!                                                          ├─ small_images (dense gradients of many channels)
+//!            ├─ activated  (norms, one layer to the next)  ├─ pointwise  (1×1: matrix products)
+//!            └─ chain      (some rows through many layers) ├─ small_images (dense gradients of many channels)
 //!                                                          └─ depthwise
 //! ```
 //!
@@ -16,6 +16,7 @@
 
 mod activated;
 mod backward;
+mod chain;
 mod columns;
 mod depthwise;
 mod few_taps;
@@ -37,7 +38,10 @@ mod winograd;
 
 pub use activated::{ActivatedBlock, ActivatedGradient, Stage, StageGradient, StageSaved};
 pub(crate) use backward::add_rows;
+pub use chain::ConvChain;
 pub use normalised::{NormBlock, NormBlockGradient, NormSaved};
+
+use std::ops::Range;
 
 use inputs::{GradientSink, Inputs};
 
@@ -155,8 +159,29 @@ impl Convolution {
             && self.groups == 1
     }
 
-    fn is_depthwise(&self) -> bool {
+    /// Whether each channel is convolved by itself.
+    pub fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.group_inputs() == 1 && self.group_outputs() == 1
+    }
+
+    /// Whether each row of output reads some row of the image.
+    fn is_row_by_row(&self) -> bool {
+        self.padding.top.max(self.padding.bottom) < self.kernel[0]
+    }
+
+    /// Which rows of an image some of its rows of output read, and the convolution of these alone, where each row of output reads
+    /// some.
+    fn of_rows(&self, rows: Range<usize>) -> (Range<usize>, Self) {
+        let top = self.padding.top;
+        let first = rows.start * self.stride[0];
+        let end = (rows.end - 1) * self.stride[0] + self.kernel[0];
+        let needed = first.saturating_sub(top)..(end - top).min(self.height);
+        let padding = Padding {
+            top: top.saturating_sub(first),
+            bottom: end.saturating_sub(top + self.height),
+            ..self.padding
+        };
+        (needed.clone(), Self { batch: 1, height: needed.len(), padding, ..*self })
     }
 
     fn check(&self) {

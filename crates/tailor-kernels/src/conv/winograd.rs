@@ -77,6 +77,11 @@ impl Filter {
         Self { isa, inputs, outputs, width, panels, bias, affine }
     }
 
+    /// Whether it has a convolution's channels.
+    pub fn fits(&self, conv: &Convolution) -> bool {
+        (self.inputs, self.outputs) == (conv.in_channels, conv.out_channels)
+    }
+
     /// The kernel turned around, from output gradients to input gradients.
     pub fn turned(conv: &Convolution, isa: Isa, weights: &[f32]) -> Self {
         let (inputs, outputs) = (conv.out_channels, conv.in_channels);
@@ -128,8 +133,8 @@ impl Transformed<'_> {
 
     /// Some tiles of the batch, on this thread.
     pub fn tiles(&self, tiles: Range<usize>) {
-        let Filter { isa, inputs, outputs, width, ref panels, .. } = *self.filter;
-        assert_eq!((inputs, outputs), (self.conv.in_channels, self.conv.out_channels), "the filter fits");
+        let Filter { isa, inputs, width, ref panels, .. } = *self.filter;
+        assert!(self.filter.fits(self.conv), "the filter was packed for this convolution");
         // Twelve rows fill the matrix products' registers.
         let chunk = (CHUNK_FLOATS / POSITIONS / inputs).next_multiple_of(12).min(120).min(tiles.len());
         // A vector more than needed from position to position: powers of two would share few lines of the cache.

@@ -10,8 +10,8 @@ use tailor_kernels::attention::{Attention, AttentionGradient};
 use tailor_kernels::bf16::Precision;
 use tailor_kernels::buffer::set_recycling;
 use tailor_kernels::conv::{
-    ActivatedBlock, ActivatedGradient, ConvBlock, ConvGradient, Convolution, NormBlock, NormBlockGradient,
-    Padding, Stage, StageGradient,
+    ActivatedBlock, ActivatedGradient, ConvBlock, ConvChain, ConvGradient, Convolution, NormBlock,
+    NormBlockGradient, Padding, Stage, StageGradient,
 };
 use tailor_kernels::dense::{Dense, DenseGradient};
 use tailor_kernels::dropout::Dropout;
@@ -127,6 +127,46 @@ fn convolution_blocks() {
                     dw: Some(&mut dw),
                     db: Some(&mut db),
                 });
+            }
+        });
+    }
+}
+
+/// Each depthwise block between two of one pixel each, of as many images as threads and of one.
+#[test]
+fn chains() {
+    for middle in blocks().into_iter().filter(|block| block.convolution.is_depthwise()) {
+        let channels = middle.convolution.in_channels;
+        let pointwise = |height, width, in_channels, out_channels| {
+            let convolution = Convolution {
+                height,
+                width,
+                in_channels,
+                out_channels,
+                kernel: [1, 1],
+                stride: [1, 1],
+                padding: Padding::default(),
+                groups: 1,
+                ..middle.convolution
+            };
+            ConvBlock { convolution, ..middle }
+        };
+        let Convolution { height, width, .. } = middle.convolution;
+        let [_, rows, columns, _] = middle.output_shape();
+        let links = [pointwise(height, width, 5, channels), middle, pointwise(rows, columns, channels, 7)];
+        everywhere(|edge| {
+            let packed = links.map(|block| {
+                let c = &block.convolution;
+                let reduction = c.kernel[0] * c.kernel[1] * c.in_channels / c.groups;
+                let weights = Guarded::random(edge, c.out_channels * reduction);
+                (block, block.pack(&weights, Some(&Guarded::random(edge, c.out_channels)), None))
+            });
+            let chain = ConvChain::new(packed.to_vec());
+            let [x_len, y_len] = chain.image_lens();
+            for images in [1, 3] {
+                let (x, mut y) =
+                    (Guarded::random(edge, images * x_len), Guarded::random(edge, images * y_len));
+                chain.infer(&x, &mut y);
             }
         });
     }

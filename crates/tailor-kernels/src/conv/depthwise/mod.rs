@@ -60,6 +60,12 @@ impl Taps {
         }
     }
 
+    /// Whether they are those of a convolution's kernel and channels.
+    pub fn fit(&self, conv: &Convolution) -> bool {
+        self.weights.len() == conv.kernel[0] * conv.kernel[1] * conv.out_channels
+            && self.bias.len() == conv.out_channels
+    }
+
     /// `output [Ho, Wo, C]` of one image.
     pub fn forward_image(
         &self,
