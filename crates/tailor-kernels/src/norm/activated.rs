@@ -6,13 +6,18 @@
 //! backward   read x, dy (and r; write dr): dγ and dβ   read x and dy (or dr), write dx
 //! ```
 
-use super::moments::{CHAINS, add_to, total};
-use super::{BatchNorm, InputTerms, Statistics, chunk_rows, parts, split_rows};
+use std::ops::Range;
+
+use super::by_rows::{OfRows, ROWS, add_to, by_rows, total};
+use super::{BatchNorm, InputTerms, Statistics, parts, split_rows};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::pointer::MutPointer;
 use crate::simd::{Isa, Kernel, Simd, unrolled};
 use crate::team;
+
+/// Rows that are summed up in f32 before their sum is added to that of the others, so that little is rounded off.
+const SUMMED: usize = 64;
 
 /// `y = activation(norm(x) + r)`, in training: what follows a convolution in residual networks (r being the shortcut, or
 /// missing). At inference fold the norm into the convolution, see [`super::fold`].
@@ -228,13 +233,13 @@ impl Normal<'_> {
     /// # Safety
     /// `live` channels exist from `c` on.
     #[inline(always)]
-    unsafe fn vector<S: Simd>(&self, s: S, c: usize, live: usize) -> NormalVector<S::F> {
+    unsafe fn vector<S: Simd, const WHOLE: bool>(&self, s: S, c: usize, live: usize) -> NormalVector<S::F> {
         // SAFETY: as this function's contract.
         unsafe {
             NormalVector {
-                mean: s.load_n(self.mean.as_ptr().add(c), live),
-                scale: s.load_n(self.scale.as_ptr().add(c), live),
-                beta: s.load_n(self.beta.as_ptr().add(c), live),
+                mean: s.load_live::<WHOLE>(self.mean.as_ptr().add(c), live),
+                scale: s.load_live::<WHOLE>(self.scale.as_ptr().add(c), live),
+                beta: s.load_live::<WHOLE>(self.beta.as_ptr().add(c), live),
                 activation: self.activation,
             }
         }
@@ -248,11 +253,17 @@ impl<F: Copy> NormalVector<F> {
     /// # Safety
     /// `live` floats can be read at `shortcut`.
     #[inline(always)]
-    unsafe fn sum<S: Simd<F = F>>(&self, s: S, centered: F, shortcut: Option<*const f32>, live: usize) -> F {
+    unsafe fn sum<S: Simd<F = F>, const WHOLE: bool>(
+        &self,
+        s: S,
+        centered: F,
+        shortcut: Option<*const f32>,
+        live: usize,
+    ) -> F {
         let value = s.fma(self.scale, centered, self.beta);
         match shortcut {
             // SAFETY: as this function's contract.
-            Some(shortcut) => s.add(value, unsafe { s.load_n(shortcut, live) }),
+            Some(shortcut) => s.add(value, unsafe { s.load_live::<WHOLE>(shortcut, live) }),
             None => value,
         }
     }
@@ -262,7 +273,7 @@ impl<F: Copy> NormalVector<F> {
     /// # Safety
     /// As above.
     #[inline(always)]
-    unsafe fn gradient<S: Simd<F = F>>(
+    unsafe fn gradient<S: Simd<F = F>, const WHOLE: bool>(
         &self,
         s: S,
         centered: F,
@@ -274,7 +285,7 @@ impl<F: Copy> NormalVector<F> {
             return dy;
         }
         // SAFETY: as this function's contract.
-        self.activation.gradient_at(s, unsafe { self.sum(s, centered, shortcut, live) }, dy)
+        self.activation.gradient_at(s, unsafe { self.sum::<S, WHOLE>(s, centered, shortcut, live) }, dy)
     }
 }
 
@@ -297,26 +308,29 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { normal, x, shortcut, y } = self;
-        let rows = y.len() / normal.mean.len();
-        let channels = normal.channels(rows, [x.len(), y.len()], shortcut);
-        let shortcut = shortcut.map(<[f32]>::as_ptr);
-        let step = chunk_rows(channels);
-        for first in (0..rows).step_by(step) {
-            for c in (0..channels).step_by(S::LANES) {
-                let live = (channels - c).min(S::LANES);
-                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
-                unsafe {
-                    let normal = normal.vector(s, c, live);
-                    for row in first..rows.min(first + step) {
-                        let at = row * channels + c;
-                        let centered = s.sub(s.load_n(x.as_ptr().add(at), live), normal.mean);
-                        let shortcut = offset(shortcut, at);
-                        let sum = normal.sum(s, centered, shortcut, live);
-                        s.store_n(y.as_mut_ptr().add(at), live, normal.activation.apply(s, sum));
-                    }
+        let rows = self.y.len() / self.normal.mean.len();
+        let channels = self.normal.channels(rows, [self.x.len(), self.y.len()], self.shortcut);
+        // SAFETY: the slices' lengths were checked.
+        unsafe { by_rows(s, 0..rows, channels, self) }
+    }
+}
+
+impl OfRows for Forward<'_> {
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const WHOLE: bool>(&mut self, s: S, rows: Range<usize>, c: usize, live: usize) {
+        let (x, y) = (self.x.as_ptr(), self.y.as_mut_ptr());
+        let (channels, shortcut) = (self.normal.mean.len(), self.shortcut.map(<[f32]>::as_ptr));
+        // SAFETY: as this function's contract.
+        unsafe {
+            let normal = self.normal.vector::<S, WHOLE>(s, c, live);
+            unrolled!(row < ROWS, {
+                if row < rows.len() {
+                    let at = (rows.start + row) * channels + c;
+                    let centered = s.sub(s.load_live::<WHOLE>(x.add(at), live), normal.mean);
+                    let sum = normal.sum::<S, WHOLE>(s, centered, offset(shortcut, at), live);
+                    s.store_live::<WHOLE>(y.add(at), live, normal.activation.apply(s, sum));
                 }
-            }
+            });
         }
     }
 }
@@ -341,37 +355,60 @@ impl Kernel for Sums<'_> {
         let channels = normal.channels(rows, [x.len(), dy.len()], shortcut);
         assert_eq!(sums.len(), 2 * channels);
         assert!(dz.as_ref().is_none_or(|dz| dz.len() >= rows * channels));
-        let shortcut = shortcut.map(<[f32]>::as_ptr);
-        let dz = dz.map(<[f32]>::as_mut_ptr);
-        let step = chunk_rows(channels);
-        for first in (0..rows).step_by(step) {
-            let rows = first..rows.min(first + step);
-            for c in (0..channels).step_by(S::LANES) {
-                let live = (channels - c).min(S::LANES);
-                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
-                unsafe {
-                    let normal = normal.vector(s, c, live);
-                    let (mut gradients, mut products) = ([s.splat(0.); CHAINS], [s.splat(0.); CHAINS]);
-                    for row in rows.clone().step_by(CHAINS) {
-                        unrolled!(chain < CHAINS, {
-                            if row + chain < rows.end {
-                                let at = (row + chain) * channels + c;
-                                let dy = s.load_n(dy.as_ptr().add(at), live);
-                                let centered = s.sub(s.load_n(x.as_ptr().add(at), live), normal.mean);
-                                let shortcut = offset(shortcut, at);
-                                let gradient = normal.gradient(s, centered, shortcut, live, dy);
-                                if let Some(dz) = dz {
-                                    s.store_n(dz.add(at), live, gradient);
-                                }
-                                gradients[chain] = s.add(gradients[chain], gradient);
-                                products[chain] = s.fma(gradient, centered, products[chain]);
-                            }
-                        });
+        let (shortcut, dz) = (shortcut.map(<[f32]>::as_ptr), dz.map(<[f32]>::as_mut_ptr));
+        let mut of_some = AlignedBuffer::new(2 * channels);
+        for first in (0..rows).step_by(SUMMED) {
+            of_some.fill(0.);
+            let some = SomeSums {
+                normal,
+                channels,
+                x: x.as_ptr(),
+                shortcut,
+                dy: dy.as_ptr(),
+                dz,
+                sums: of_some.as_mut_ptr(),
+            };
+            // SAFETY: the slices' lengths were checked.
+            unsafe { by_rows(s, first..rows.min(first + SUMMED), channels, some) };
+            sums.iter_mut().zip(&of_some[..]).for_each(|(sum, of_some)| *sum += of_some);
+        }
+    }
+}
+
+/// The same, of rows few enough to be summed up in f32.
+struct SomeSums<'a> {
+    normal: Normal<'a>,
+    channels: usize,
+    x: *const f32,
+    shortcut: Option<*const f32>,
+    dy: *const f32,
+    dz: Option<*mut f32>,
+    sums: *mut f32,
+}
+
+impl OfRows for SomeSums<'_> {
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const WHOLE: bool>(&mut self, s: S, rows: Range<usize>, c: usize, live: usize) {
+        let Self { normal, channels, x, shortcut, dy, dz, sums } = *self;
+        // SAFETY: as this function's contract.
+        unsafe {
+            let normal = normal.vector::<S, WHOLE>(s, c, live);
+            let (mut gradients, mut products) = ([s.splat(0.); ROWS], [s.splat(0.); ROWS]);
+            unrolled!(row < ROWS, {
+                if row < rows.len() {
+                    let at = (rows.start + row) * channels + c;
+                    let dy = s.load_live::<WHOLE>(dy.add(at), live);
+                    let centered = s.sub(s.load_live::<WHOLE>(x.add(at), live), normal.mean);
+                    let gradient = normal.gradient::<S, WHOLE>(s, centered, offset(shortcut, at), live, dy);
+                    if let Some(dz) = dz {
+                        s.store_live::<WHOLE>(dz.add(at), live, gradient);
                     }
-                    add_to(s, sums.as_mut_ptr().add(c), live, total(s, gradients));
-                    add_to(s, sums.as_mut_ptr().add(channels + c), live, total(s, products));
+                    gradients[row] = gradient;
+                    products[row] = s.mul(gradient, centered);
                 }
-            }
+            });
+            add_to::<S, WHOLE>(s, sums.add(c), live, total(s, gradients));
+            add_to::<S, WHOLE>(s, sums.add(channels + c), live, total(s, products));
         }
     }
 }
@@ -391,32 +428,36 @@ impl Kernel for InputGradient<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { normal, terms, x, shortcut, dy, dx } = self;
+        let Self { normal, terms, x, shortcut, dy, ref dx } = self;
         let rows = dx.len() / normal.mean.len();
         let channels = normal.channels(rows, [x.len(), dy.len()], shortcut);
         assert!([&terms.scale, &terms.of_x, &terms.shift].iter().all(|term| term.len() == channels));
-        let shortcut = shortcut.map(<[f32]>::as_ptr);
-        let step = chunk_rows(channels);
-        for first in (0..rows).step_by(step) {
-            for c in (0..channels).step_by(S::LANES) {
-                let live = (channels - c).min(S::LANES);
-                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
-                unsafe {
-                    let normal = normal.vector(s, c, live);
-                    let scale = s.load_n(terms.scale.as_ptr().add(c), live);
-                    let of_x = s.load_n(terms.of_x.as_ptr().add(c), live);
-                    let shift = s.load_n(terms.shift.as_ptr().add(c), live);
-                    for row in first..rows.min(first + step) {
-                        let at = row * channels + c;
-                        let dy = s.load_n(dy.as_ptr().add(at), live);
-                        let centered = s.sub(s.load_n(x.as_ptr().add(at), live), normal.mean);
-                        let shortcut = offset(shortcut, at);
-                        let dz = normal.gradient(s, centered, shortcut, live, dy);
-                        let value = s.fma(scale, dz, s.fma(of_x, centered, shift));
-                        s.store_n(dx.as_mut_ptr().add(at), live, value);
-                    }
+        // SAFETY: the slices' lengths were checked.
+        unsafe { by_rows(s, 0..rows, channels, self) }
+    }
+}
+
+impl OfRows for InputGradient<'_> {
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const WHOLE: bool>(&mut self, s: S, rows: Range<usize>, c: usize, live: usize) {
+        let InputTerms { scale, of_x, shift } = self.terms;
+        let (x, dy, dx) = (self.x.as_ptr(), self.dy.as_ptr(), self.dx.as_mut_ptr());
+        let (channels, shortcut) = (self.normal.mean.len(), self.shortcut.map(<[f32]>::as_ptr));
+        // SAFETY: as this function's contract.
+        unsafe {
+            let normal = self.normal.vector::<S, WHOLE>(s, c, live);
+            let [scale, of_x, shift] =
+                [scale, of_x, shift].map(|term| s.load_live::<WHOLE>(term.as_ptr().add(c), live));
+            unrolled!(row < ROWS, {
+                if row < rows.len() {
+                    let at = (rows.start + row) * channels + c;
+                    let dy = s.load_live::<WHOLE>(dy.add(at), live);
+                    let centered = s.sub(s.load_live::<WHOLE>(x.add(at), live), normal.mean);
+                    let dz = normal.gradient::<S, WHOLE>(s, centered, offset(shortcut, at), live, dy);
+                    let value = s.fma(scale, dz, s.fma(of_x, centered, shift));
+                    s.store_live::<WHOLE>(dx.add(at), live, value);
                 }
-            }
+            });
         }
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod activated;
+mod by_rows;
 mod layer;
 mod moments;
 
@@ -14,18 +15,18 @@ pub use activated::{ActivatedNorm, ActivatedNormGradient};
 pub(crate) use activated::{ByStatistics, InputGradients};
 pub use layer::{LayerNorm, LayerNormGradient};
 
+use std::ops::Range;
+
+use by_rows::{OfRows, ROWS, by_rows};
+
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
 use crate::pointer::MutPointer;
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{Isa, Kernel, Simd, unrolled};
 use crate::team;
 
 /// Elements below which another thread is not worth waking.
 const WORTH_SPLITTING: usize = 32 << 10;
-
-/// Floats of each operand that a kernel goes through with a channel's constants in registers, before the next channels
-/// get their turn: pages of memory are read from one end to the other.
-const CHUNK: usize = 4 << 10;
 
 /// A batch normalisation's constants.
 #[derive(Clone, Copy, Debug)]
@@ -198,32 +199,30 @@ impl Kernel for Affine<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, scale, shift, y } = self;
-        let channels = scale.len();
-        let rows = y.len() / channels;
-        assert!(x.len() >= y.len() && shift.len() == channels);
-        let step = chunk_rows(channels);
-        for first in (0..rows).step_by(step) {
-            for c in (0..channels).step_by(S::LANES) {
-                let live = (channels - c).min(S::LANES);
-                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
-                unsafe {
-                    let scale = s.load_n(scale.as_ptr().add(c), live);
-                    let shift = s.load_n(shift.as_ptr().add(c), live);
-                    for row in first..rows.min(first + step) {
-                        let at = row * channels + c;
-                        let value = s.fma(scale, s.load_n(x.as_ptr().add(at), live), shift);
-                        s.store_n(y.as_mut_ptr().add(at), live, value);
-                    }
-                }
-            }
-        }
+        let channels = self.scale.len();
+        assert!(self.x.len() >= self.y.len() && self.shift.len() == channels);
+        // SAFETY: the slices' lengths were checked.
+        unsafe { by_rows(s, 0..self.y.len() / channels, channels, self) }
     }
 }
 
-/// Rows of a chunk.
-fn chunk_rows(channels: usize) -> usize {
-    (CHUNK / channels).max(1)
+impl OfRows for Affine<'_> {
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const WHOLE: bool>(&mut self, s: S, rows: Range<usize>, c: usize, live: usize) {
+        let (x, y, channels) = (self.x.as_ptr(), self.y.as_mut_ptr(), self.scale.len());
+        // SAFETY: as this function's contract.
+        unsafe {
+            let scale = s.load_live::<WHOLE>(self.scale.as_ptr().add(c), live);
+            let shift = s.load_live::<WHOLE>(self.shift.as_ptr().add(c), live);
+            unrolled!(row < ROWS, {
+                if row < rows.len() {
+                    let at = (rows.start + row) * channels + c;
+                    let value = s.fma(scale, s.load_live::<WHOLE>(x.add(at), live), shift);
+                    s.store_live::<WHOLE>(y.add(at), live, value);
+                }
+            });
+        }
+    }
 }
 
 fn parts(elements: usize) -> usize {

@@ -1,6 +1,9 @@
 //! Mean and variance per channel, of rows that come in parts.
 
-use super::{Statistics, chunk_rows};
+use std::ops::Range;
+
+use super::Statistics;
+use super::by_rows::{OfRows, ROWS, add_to, by_rows, total};
 use crate::buffer::AlignedBuffer;
 use crate::pointer::MutPointer;
 use crate::simd::{Isa, Kernel, Simd, unrolled};
@@ -96,14 +99,6 @@ impl Moments<'_> {
     }
 }
 
-/// Independent sums over rows, to hide the latency of additions.
-pub(super) const CHAINS: usize = 4;
-
-#[inline(always)]
-pub(super) fn total<S: Simd>(s: S, sums: [S::F; CHAINS]) -> S::F {
-    s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))
-}
-
 /// Adds `sums[c] = Σ (x - x₀)`, `sums[C + c] = Σ (x - x₀)²` over rows, `x₀` being the first row: so close to the mean
 /// that little cancels.
 struct ChunkSums<'a> {
@@ -117,41 +112,31 @@ impl Kernel for ChunkSums<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let channels = self.sums.len() / 2;
-        assert!(self.x.len() >= self.rows * channels);
-        let step = chunk_rows(channels);
-        for first in (0..self.rows).step_by(step) {
-            let rows = first..self.rows.min(first + step);
-            for c in (0..channels).step_by(S::LANES) {
-                let live = (channels - c).min(S::LANES);
-                // SAFETY: rows and live channels lie in the slices, whose lengths were checked.
-                unsafe {
-                    let x = self.x.as_ptr().add(c);
-                    let origin = s.load_n(x, live);
-                    let (mut sums, mut squares) = ([s.splat(0.); CHAINS], [s.splat(0.); CHAINS]);
-                    for row in rows.clone().step_by(CHAINS) {
-                        unrolled!(chain < CHAINS, {
-                            if row + chain < rows.end {
-                                let offset = s.sub(s.load_n(x.add((row + chain) * channels), live), origin);
-                                sums[chain] = s.add(sums[chain], offset);
-                                squares[chain] = s.fma(offset, offset, squares[chain]);
-                            }
-                        });
-                    }
-                    add_to(s, self.sums.as_mut_ptr().add(c), live, total(s, sums));
-                    add_to(s, self.sums.as_mut_ptr().add(channels + c), live, total(s, squares));
-                }
-            }
-        }
+        let (rows, channels) = (self.rows, self.sums.len() / 2);
+        assert!(self.x.len() >= rows * channels);
+        // SAFETY: the slices' lengths were checked.
+        unsafe { by_rows(s, 0..rows, channels, self) }
     }
 }
 
-/// Adds the live lanes to memory.
-///
-/// # Safety
-/// They can be read and written at `to`.
-#[inline(always)]
-pub(super) unsafe fn add_to<S: Simd>(s: S, to: *mut f32, live: usize, a: S::F) {
-    // SAFETY: as this function's contract.
-    unsafe { s.store_n(to, live, s.add(s.load_n(to, live), a)) }
+impl OfRows for ChunkSums<'_> {
+    #[inline(always)]
+    unsafe fn vector<S: Simd, const WHOLE: bool>(&mut self, s: S, rows: Range<usize>, c: usize, live: usize) {
+        let (channels, to) = (self.sums.len() / 2, self.sums.as_mut_ptr());
+        // SAFETY: as this function's contract.
+        unsafe {
+            let x = self.x.as_ptr().add(c);
+            let origin = s.load_live::<WHOLE>(x, live);
+            let (mut sums, mut squares) = ([s.splat(0.); ROWS], [s.splat(0.); ROWS]);
+            unrolled!(row < ROWS, {
+                if row < rows.len() {
+                    sums[row] =
+                        s.sub(s.load_live::<WHOLE>(x.add((rows.start + row) * channels), live), origin);
+                    squares[row] = s.mul(sums[row], sums[row]);
+                }
+            });
+            add_to::<S, WHOLE>(s, to.add(c), live, total(s, sums));
+            add_to::<S, WHOLE>(s, to.add(channels + c), live, total(s, squares));
+        }
+    }
 }

@@ -94,6 +94,22 @@ pub trait Simd: Copy {
     /// # Safety
     /// `n` floats can be written at `to`.
     unsafe fn store_n(self, to: *mut f32, n: usize, a: Self::F);
+    /// All lanes from memory where they are `WHOLE`, else the first `n`.
+    /// # Safety
+    /// As many floats can be read at `from`.
+    #[inline(always)]
+    unsafe fn load_live<const WHOLE: bool>(self, from: *const f32, n: usize) -> Self::F {
+        // SAFETY: as this function's contract.
+        unsafe { if WHOLE { self.load(from) } else { self.load_n(from, n) } }
+    }
+    /// Writes all lanes where they are `WHOLE`, else the first `n`.
+    /// # Safety
+    /// As many floats can be written at `to`.
+    #[inline(always)]
+    unsafe fn store_live<const WHOLE: bool>(self, to: *mut f32, n: usize, a: Self::F) {
+        // SAFETY: as this function's contract.
+        unsafe { if WHOLE { self.store(to, a) } else { self.store_n(to, n, a) } }
+    }
     /// The first `n <= LANES` bytes, widened; zero in the other lanes.
     /// # Safety
     /// `n` bytes can be read at `from`.
