@@ -41,12 +41,13 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     let strip = strip(conv);
 
     let parts = parts(conv);
-    let sums_len = co * ci + co;
+    let weights_len = if is_frozen { 0 } else { co * ci };
+    let sums_len = weights_len + co;
     let mut sums = AlignedBuffer::zeroed(parts * sums_len);
     let all_sums = MutPointer::new(&mut sums);
     team::run(parts, |part| {
         // SAFETY: each part has its own sums.
-        let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(co * ci);
+        let (dw, db) = unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(weights_len);
         let (mut scratch, mut room) = (Scratch::default(), AlignedBuffer::default());
         let images = team::part_of(conv.batch, part, parts);
         let mut add = |pixels: Range<usize>, dz: &[f32]| {
@@ -85,10 +86,11 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
     for part in others.chunks_exact(sums_len) {
         elementwise::accumulate(isa, part, first);
     }
+    let (sum_of_dw, sum_of_db) = first.split_at(weights_len);
     if let Some(dw) = operands.dw {
-        dw.copy_from_slice(&first[..co * ci]);
+        dw.copy_from_slice(sum_of_dw);
     }
     if let Some(db) = operands.db {
-        db.copy_from_slice(&first[co * ci..]);
+        db.copy_from_slice(sum_of_db);
     }
 }
