@@ -146,11 +146,11 @@ impl ConvChain {
     fn row_by_row(&self, x: &[f32], y: &mut [f32]) {
         let before_last =
             self.links.iter().zip(self.rows_asked(self.rows_together)).take(self.links.len() - 1);
-        let window = |(link, rows): (&Link, usize)| Window {
+        let window = |(link, rows): (&Link, usize)| RowWindow {
             values: AlignedBuffer::new(rows * link.output_row()),
             rows: 0..0,
         };
-        let mut windows: Vec<Window> = before_last.map(window).collect();
+        let mut windows: Vec<RowWindow> = before_last.map(window).collect();
         let row = self.last().output_row();
         let mut first = 0;
         for y in y.chunks_mut(self.rows_together * row) {
@@ -160,8 +160,8 @@ impl ConvChain {
         }
     }
 
-    /// Some rows of what link `at` puts out, from the image that the first link gets, and `windows` of the links before it.
-    fn pull(&self, at: usize, rows: Range<usize>, x: &[f32], windows: &mut [Window], y: &mut [f32]) {
+    /// Some rows of what link `at` puts out, from the image that the first link gets, and `windows` on the links before it.
+    fn pull(&self, at: usize, rows: Range<usize>, x: &[f32], windows: &mut [RowWindow], y: &mut [f32]) {
         let link = &self.links[at];
         let (needed, conv) = link.block.convolution.of_rows(rows);
         let row = conv.width * conv.in_channels;
@@ -208,12 +208,12 @@ impl Link {
 }
 
 /// Some rows of what a link puts out.
-struct Window {
+struct RowWindow {
     values: AlignedBuffer,
     rows: Range<usize>,
 }
 
-impl Window {
+impl RowWindow {
     /// Moves the rows from `first` on, of `row` floats each, to the front.
     fn forget_before(&mut self, first: usize, row: usize) {
         let kept = self.rows.end.saturating_sub(first);
