@@ -257,14 +257,18 @@ impl Listing {
             let listed = Class::list(&path)?;
             if !listed.skipped.is_empty() {
                 notes.push(format!(
-                    "{}: {} skipped that are not images, such as {:?}",
+                    "{}: {} skipped that are not images{}, such as {:?}",
                     path.display(),
                     listed.skipped.len(),
+                    unreadable(&listed.skipped),
                     name(&listed.skipped[0])
                 ));
             }
             if listed.files.is_empty() {
-                let problem = format!("the class {class:?} has no images; add some or remove its folder");
+                let problem = format!(
+                    "the class {class:?} has no images{}; add some or remove its folder",
+                    unreadable(&listed.skipped)
+                );
                 return Err(Error::folder(&folder, problem));
             }
             files.extend(listed.files.into_iter().map(|file| (file, label as u16)));
@@ -273,6 +277,19 @@ impl Listing {
             return Err(Error::folder(&folder, "it has no folders of images, one a class"));
         }
         Ok(Listing { folder, files })
+    }
+}
+
+/// Where files are photographs of a format that telephones write and nobody here reads, what to do with them.
+fn unreadable(files: &[PathBuf]) -> &'static str {
+    let is_heif = |path: &PathBuf| {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        extension.is_some_and(|extension| ["heic", "heif", "avif"].contains(&extension.as_str()))
+    };
+    if files.iter().any(is_heif) {
+        " that can be read (convert HEIC, HEIF and AVIF to JPEG first)"
+    } else {
+        ""
     }
 }
 

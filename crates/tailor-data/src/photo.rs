@@ -100,6 +100,9 @@ pub fn decode(path: &Path) -> Result<Photo> {
 pub fn decode_bytes(bytes: &[u8], name: &str) -> Result<Photo> {
     let failure = |problem: String| Error::Image { name: name.to_owned(), problem };
     let mut decoder = decoder(bytes, name)?;
+    if is_cut_off_jpeg(bytes) {
+        return Err(failure("the file ends before its image does".into()));
+    }
     let orientation = decoder.orientation().map_err(|error| failure(error.to_string()))?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| failure(error.to_string()))?;
     image.apply_orientation(orientation);
@@ -146,6 +149,25 @@ pub(crate) fn begins_as_image(start: &[u8]) -> bool {
 /// Whether a file's name ends as an image's does.
 pub(crate) fn is_named_as_image(path: &Path) -> bool {
     path.extension().and_then(ImageFormat::from_extension).is_some_and(|format| FORMATS.contains(&format))
+}
+
+/// Whether these are a JPEG's bytes, without the mark of its end: what is missing would be decoded as gray.
+fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
+    // Segments of metadata, in one of which a small image with an end of its own may be, stand before the first scan.
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    loop {
+        rest = match rest {
+            [0xff, 0xff, ..] => &rest[1..], // a filler
+            [0xff, 0xda, ..] => break,
+            [0xff, 0x01 | 0xd0..=0xd7, ..] => &rest[2..], // without a length
+            [0xff, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                rest.get(2 + length..).unwrap_or_default()
+            }
+            _ => break,
+        };
+    }
+    bytes.starts_with(&[0xff, 0xd8]) && !rest.windows(2).rev().any(|mark| mark == [0xff, 0xd9])
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -305,21 +327,62 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_exif_orientation_turns_the_photograph() {
-        // 2×1: black, white. Orientation 6 asks for a quarter turn clockwise: black comes on top.
+    /// A JPEG of four gray rectangles of 16×8, row by row, with an EXIF segment.
+    fn jpeg([a, b, c, d]: [u8; 4], exif: &[u8]) -> Vec<u8> {
+        let row = |left: u8, right: u8| [[left; 3].repeat(16), [right; 3].repeat(16)].concat();
+        let pixels = [row(a, b).repeat(8), row(c, d).repeat(8)].concat();
         let mut bytes = Cursor::new(Vec::new());
-        let pixels = [[0; 3].repeat(16 * 16), [255; 3].repeat(16 * 16)];
-        let rows: Vec<u8> =
-            (0..16).flat_map(|y| [&pixels[0][y * 48..][..48], &pixels[1][y * 48..][..48]].concat()).collect();
-        image::write_buffer_with_format(&mut bytes, &rows, 32, 16, image::ColorType::Rgb8, ImageFormat::Jpeg)
-            .unwrap();
-        let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-        let segment = [&[0xff, 0xe1, 0, exif.len() as u8 + 2], &exif[..]].concat();
-        let mut turned = bytes.into_inner();
-        turned.splice(2..2, segment);
-        let photo = decode_bytes(&turned, "turned.jpg").unwrap();
-        assert_eq!((photo.height(), photo.width()), (32, 16));
-        assert!(photo.rgb()[0] < 20 && photo.rgb()[31 * 16 * 3] > 235);
+        let (color, format) = (image::ColorType::Rgb8, ImageFormat::Jpeg);
+        image::write_buffer_with_format(&mut bytes, &pixels, 32, 16, color, format).unwrap();
+        let segment = [&[0xff, 0xe1, 0, exif.len() as u8 + 2], exif].concat();
+        let mut bytes = bytes.into_inner();
+        bytes.splice(2..2, segment);
+        bytes
+    }
+
+    #[test]
+    fn a_jpeg_that_is_cut_off_is_damaged() {
+        // A small image in the metadata has an end, which is not the photograph's.
+        let whole = jpeg([0, 80, 160, 255], b"Exif\0\0\xff\xd8\xff\xd9");
+        assert!(decode_bytes(&whole, "whole.jpg").is_ok());
+        let followed = [&whole[..], b"a maker's notes"].concat();
+        assert!(decode_bytes(&followed, "followed.jpg").is_ok());
+        for length in [whole.len() - 1, whole.len() - 4] {
+            let error = decode_bytes(&whole[..length], "cut.jpg").unwrap_err().to_string();
+            assert_eq!(error, "cannot decode the image cut.jpg: the file ends before its image does");
+        }
+        for length in 0..whole.len() {
+            assert!(decode_bytes(&whole[..length], "cut.jpg").is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn each_exif_orientation_turns_the_photograph_upright() {
+        let folder = tempfile::tempdir().unwrap();
+        // Corners, row by row, of what is shown, where the file's are 0, 80, 160 and 255 (EXIF 2.3, section 4.6.4).
+        for (orientation, corners) in [
+            (1, [0, 80, 160, 255]),
+            (2, [80, 0, 255, 160]),
+            (3, [255, 160, 80, 0]),
+            (4, [160, 255, 0, 80]),
+            (5, [0, 160, 80, 255]),
+            (6, [160, 0, 255, 80]),
+            (7, [255, 80, 160, 0]),
+            (8, [80, 255, 0, 160]),
+        ] {
+            let mut exif = *b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+            exif[25] = orientation;
+            let path = folder.path().join(format!("{orientation}.jpg"));
+            fs::write(&path, jpeg([0, 80, 160, 255], &exif)).unwrap();
+            let photo = decode(&path).unwrap();
+            let (height, width) = if orientation < 5 { (16, 32) } else { (32, 16) };
+            assert_eq!((photo.height(), photo.width()), (height, width), "orientation {orientation}");
+            assert_eq!(header(&path).unwrap(), Header { height, width, has_color: true });
+            let at = |row: usize, column: usize| photo.rgb()[(row * width + column) * 3];
+            let shown = [at(0, 0), at(0, width - 1), at(height - 1, 0), at(height - 1, width - 1)];
+            let is_close =
+                shown.iter().zip(corners).all(|(shown, corner): (&u8, u8)| shown.abs_diff(corner) < 20);
+            assert!(is_close, "orientation {orientation}: {shown:?} instead of {corners:?}");
+        }
     }
 }

@@ -301,6 +301,12 @@ fn folders_that_are_no_data_set_say_why() {
     png(path, "hat/a.png", 1, 3, 3);
     fs::create_dir(path.join("shoe")).unwrap();
     assert!(complaint(path).contains("the class \"shoe\" has no images; add some or remove its folder"));
+    fs::write(path.join("shoe/IMG_1.HEIC"), "of a telephone").unwrap();
+    assert!(
+        complaint(path)
+            .contains("has no images that can be read (convert HEIC, HEIF and AVIF to JPEG first)")
+    );
+    fs::remove_file(path.join("shoe/IMG_1.HEIC")).unwrap();
 
     png(path, "shoe/b.png", 1, 3, 3);
     png(path, "hat/c.png", 1, 3, 3);

@@ -75,8 +75,8 @@ pub(crate) fn check(recipe: &Recipe) -> std::result::Result<(), String> {
             "model.weights = \"imagenet\" is not known for {}; give torchvision's file, with --weights FILE",
             base.name()
         )),
-        (_, None) => Err("model.weights is for a published network, but model.layers has none, \
-                          such as \"mobilenet-v2\""
+        (_, None) => Err("model.weights is for a published network, but model.layers has none: \
+                          \"mobilenet-v2\" or \"resnet-18\""
             .into()),
     }
 }
