@@ -37,6 +37,7 @@ for recipe in "$@"; do
         cp "$run"/{recipe.toml,metrics.csv,timing.json} "$kept"
         "$results/pack_predictions.sh" "$run/predictions.csv" >"$kept/predictions.csv.gz"
         "$results/size.py" "$run/model.safetensors" >"$kept/size.json"
+        "$results/../benchmarks/processor.py" >"$kept/processor.txt"
         cp "$run/evaluation.json" "$kept"
     done
 done
