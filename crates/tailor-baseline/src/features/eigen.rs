@@ -8,8 +8,10 @@
 pub(super) fn eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     assert_eq!(matrix.len(), n * n, "the matrix is square");
     assert!(matrix.iter().all(|value| value.is_finite()), "a covariance is finite");
-    let (mut diagonal, mut beside, mut vectors) = tridiagonal(&mut matrix, n);
-    diagonalize(&mut diagonal, &mut beside, &mut vectors, n);
+    // What rounding leaves of a matrix of lower rank, which would be reduced on and on until it underflows.
+    let nothing = f64::EPSILON * dot(&matrix, &matrix).sqrt();
+    let (mut diagonal, mut beside, mut vectors) = tridiagonal(&mut matrix, n, nothing);
+    diagonalize(&mut diagonal, &mut beside, &mut vectors, n, nothing);
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&a, &b| diagonal[b].total_cmp(&diagonal[a]));
     let values = order.iter().map(|&i| diagonal[i]).collect();
@@ -18,8 +20,8 @@ pub(super) fn eigen(mut matrix: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
 }
 
 /// Diagonal `[n]`, what is beside it `[n]` (the last is zero), and the orthogonal matrix whose rows' combinations are
-/// the eigenvectors. The matrix is used up.
-fn tridiagonal(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+/// the eigenvectors. Columns no longer than `nothing` are left out. The matrix is used up.
+fn tridiagonal(a: &mut [f64], n: usize, nothing: f64) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (mut diagonal, mut beside) = (vec![0.0; n], vec![0.0; n]);
     // Reflection k is 1 − β v vᵀ on the last n − k − 1 coordinates.
     let mut reflections = Vec::with_capacity(n);
@@ -27,7 +29,7 @@ fn tridiagonal(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         diagonal[k] = a[k * n + k];
         let mut v = a[k * n..][k + 1..n].to_vec();
         let length = dot(&v, &v).sqrt();
-        if length == 0.0 {
+        if length <= nothing {
             reflections.push((0.0, v));
             continue;
         }
@@ -59,12 +61,10 @@ fn tridiagonal(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     (diagonal, beside, q)
 }
 
-/// Rotates until nothing is left beside the diagonal; `vectors` turn with it.
-fn diagonalize(d: &mut [f64], e: &mut [f64], vectors: &mut [f64], n: usize) {
+/// Rotates until `nothing` is left beside the diagonal; `vectors` turn with it.
+fn diagonalize(d: &mut [f64], e: &mut [f64], vectors: &mut [f64], n: usize, nothing: f64) {
     for l in 0..n {
-        // The next entry that is nothing against its neighbors.
-        while let Some(m) =
-            (l..n).find(|&m| m + 1 == n || e[m].abs() <= f64::EPSILON * (d[m].abs() + d[m + 1].abs()))
+        while let Some(m) = (l..n).find(|&m| m + 1 == n || e[m].abs() <= nothing)
             && m > l
         {
             let shift = (d[l + 1] - d[l]) / (2.0 * e[l]);
@@ -130,6 +130,26 @@ mod tests {
         let (values, vectors) = eigen(vec![2., 1., 1., 2.], 2);
         assert!((values[0] - 3.0).abs() < 1e-14 && (values[1] - 1.0).abs() < 1e-14, "{values:?}");
         assert!((vectors[0] - vectors[1]).abs() < 1e-14 && (vectors[2] + vectors[3]).abs() < 1e-14);
+    }
+
+    /// Of rank two, with equal columns: what reflections leave is nothing but roundings, and roundings of these.
+    #[test]
+    fn what_is_only_rounding_counts_as_nothing() {
+        let n = 64;
+        let vector =
+            |step: usize| (0..n).map(move |i| 0.1 + (i % 4 * step % 5) as f64 / 3.0).collect::<Vec<_>>();
+        let (x, y) = (vector(1), vector(2));
+        let matrix: Vec<f64> = (0..n * n).map(|at| x[at / n] * x[at % n] + y[at / n] * y[at % n]).collect();
+        let (values, vectors) = eigen(matrix, n);
+        // Those of the matrix of x·x, x·y and y·y.
+        let (xx, xy, yy) = (dot(&x, &x), dot(&x, &y), dot(&y, &y));
+        let root = ((xx - yy).powi(2) / 4.0 + xy * xy).sqrt();
+        assert!(
+            (values[0] - (xx + yy) / 2.0 - root).abs() < 1e-12
+                && (values[1] - (xx + yy) / 2.0 + root).abs() < 1e-12
+        );
+        assert!(values[2..].iter().all(|value| value.abs() < 1e-12), "{values:?}");
+        assert!(vectors.iter().all(|value| value.is_finite()));
     }
 
     proptest! {
