@@ -153,8 +153,8 @@ pub(crate) fn is_named_as_image(path: &Path) -> bool {
 
 /// Whether these are a JPEG's bytes, without the mark of its end: what is missing would be decoded as gray.
 fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
+    let Some(mut rest) = bytes.strip_prefix(&[0xff, 0xd8]) else { return false };
     // Segments of metadata, in one of which a small image with an end of its own may be, stand before the first scan.
-    let mut rest = bytes.get(2..).unwrap_or_default();
     loop {
         rest = match rest {
             [0xff, 0xff, ..] => &rest[1..], // a filler
@@ -167,7 +167,7 @@ fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
             _ => break,
         };
     }
-    bytes.starts_with(&[0xff, 0xd8]) && !rest.windows(2).rev().any(|mark| mark == [0xff, 0xd9])
+    !rest.windows(2).rev().any(|mark| mark == [0xff, 0xd9])
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -272,22 +272,22 @@ fn steps(layers: &[Layer], plan: &[PlannedLayer]) -> Vec<Step> {
 
 /// Makes chains of depthwise convolutions with the convolution before and the one behind them: what lies between is large.
 fn chained(steps: Vec<Step>) -> Vec<Step> {
-    let can_link =
-        |step: Option<&Step>| matches!(step, Some(Step::Conv { block, .. }) if ConvChain::takes(block));
-    let is_depthwise =
-        |step: &Step| matches!(step, Step::Conv { block, .. } if block.convolution.is_depthwise());
+    let link = |step: &Step| match step {
+        Step::Conv { block, .. } if ConvChain::takes(block) => Some(block.convolution),
+        _ => None,
+    };
     let mut chained: Vec<Step> = Vec::with_capacity(steps.len());
     let mut rest = steps.into_iter().peekable();
     while let Some(step) = rest.next() {
-        if !(is_depthwise(&step) && can_link(Some(&step))) {
+        if !link(&step).is_some_and(|convolution| convolution.is_depthwise()) {
             chained.push(step);
             continue;
         }
-        let before = if can_link(chained.last()) { chained.pop() } else { None };
-        let behind = rest.next_if(|step| can_link(Some(step)));
-        let links = before.into_iter().chain([step]).chain(behind).filter_map(|step| match step {
-            Step::Conv { block, filter } => Some((block, filter)),
-            _ => None,
+        let before = chained.pop_if(|step| link(step).is_some());
+        let behind = rest.next_if(|step| link(step).is_some());
+        let links = before.into_iter().chain([step]).chain(behind).map(|step| match step {
+            Step::Conv { block, filter } => (block, filter),
+            other => unreachable!("links are convolutions: {other:?}"),
         });
         chained.push(Step::Chain(ConvChain::new(links.collect())));
     }

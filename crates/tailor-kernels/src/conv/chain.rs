@@ -183,8 +183,8 @@ impl ConvChain {
     fn rows_asked(&self, rows: usize) -> Vec<usize> {
         let mut asked = vec![rows; self.links.len()];
         for at in (1..self.links.len()).rev() {
-            let Convolution { kernel, stride, height, .. } = self.links[at].block.convolution;
-            asked[at - 1] = ((asked[at] - 1) * stride[0] + kernel[0]).min(height);
+            let conv = &self.links[at].block.convolution;
+            asked[at - 1] = conv.rows_spanned(asked[at]).min(conv.height);
         }
         asked
     }

@@ -169,12 +169,17 @@ impl Convolution {
         self.padding.top.max(self.padding.bottom) < self.kernel[0]
     }
 
+    /// Rows of the padded image that so many rows of output, which follow each other, span.
+    fn rows_spanned(&self, rows: usize) -> usize {
+        (rows - 1) * self.stride[0] + self.kernel[0]
+    }
+
     /// Which rows of an image some of its rows of output read, and the convolution of these alone, where each row of output reads
     /// some.
     fn of_rows(&self, rows: Range<usize>) -> (Range<usize>, Self) {
         let top = self.padding.top;
         let first = rows.start * self.stride[0];
-        let end = (rows.end - 1) * self.stride[0] + self.kernel[0];
+        let end = first + self.rows_spanned(rows.len());
         let needed = first.saturating_sub(top)..(end - top).min(self.height);
         let padding = Padding {
             top: top.saturating_sub(first),

@@ -359,15 +359,8 @@ impl Kernel for Sums<'_> {
         let mut of_some = AlignedBuffer::new(2 * channels);
         for first in (0..rows).step_by(SUMMED) {
             of_some.fill(0.);
-            let some = SomeSums {
-                normal,
-                channels,
-                x: x.as_ptr(),
-                shortcut,
-                dy: dy.as_ptr(),
-                dz,
-                sums: of_some.as_mut_ptr(),
-            };
+            let (x, dy, sums_of_some) = (x.as_ptr(), dy.as_ptr(), of_some.as_mut_ptr());
+            let some = SomeSums { normal, x, shortcut, dy, dz, sums: sums_of_some };
             // SAFETY: the slices' lengths were checked.
             unsafe { by_rows(s, first..rows.min(first + SUMMED), channels, some) };
             sums.iter_mut().zip(&of_some[..]).for_each(|(sum, of_some)| *sum += of_some);
@@ -378,7 +371,6 @@ impl Kernel for Sums<'_> {
 /// The same, of rows few enough to be summed up in f32.
 struct SomeSums<'a> {
     normal: Normal<'a>,
-    channels: usize,
     x: *const f32,
     shortcut: Option<*const f32>,
     dy: *const f32,
@@ -389,7 +381,8 @@ struct SomeSums<'a> {
 impl OfRows for SomeSums<'_> {
     #[inline(always)]
     unsafe fn vector<S: Simd, const WHOLE: bool>(&mut self, s: S, rows: Range<usize>, c: usize, live: usize) {
-        let Self { normal, channels, x, shortcut, dy, dz, sums } = *self;
+        let Self { normal, x, shortcut, dy, dz, sums } = *self;
+        let channels = normal.mean.len();
         // SAFETY: as this function's contract.
         unsafe {
             let normal = normal.vector::<S, WHOLE>(s, c, live);

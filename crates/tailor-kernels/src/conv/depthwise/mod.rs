@@ -159,8 +159,8 @@ pub(super) fn bands(conv: &Convolution) -> usize {
 
 /// Floats of an image's input that its first `rows` rows of output read.
 pub(super) fn inputs_of_rows(conv: &Convolution, rows: usize) -> usize {
-    let last = (rows.max(1) - 1) * conv.stride[0] + conv.kernel[0];
-    last.saturating_sub(conv.padding.top).min(conv.height) * conv.width * conv.in_channels
+    let end = conv.rows_spanned(rows.max(1));
+    end.saturating_sub(conv.padding.top).min(conv.height) * conv.width * conv.in_channels
 }
 
 /// Rows of output that read any of an image's first `rows` rows of input.
