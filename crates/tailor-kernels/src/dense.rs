@@ -12,13 +12,17 @@
 //! In training each thread has some rows of the weights to itself, in all three products and in the optimizer's step: it
 //! multiplies its columns of the inputs with them, for a sum that is added to the other threads' in the end, and
 //! computes their gradient and that of its inputs. So the weights, by far the most of the data, never cross from core
-//! to core, which takes longer than the products where cores do not share a cache.
+//! to core, which takes longer than the products where cores do not share a cache. Where there are more examples than
+//! that, as of tokens, each thread has some examples instead, and goes through them a strip at a time, which stays in
+//! its second-level cache.
 
 use std::ops::Range;
 
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
+use crate::conv::add_rows;
 use crate::elementwise;
+use crate::matrix::{multiply, multiply_add, strip};
 use crate::panels::Panels;
 use crate::pointer::{ConstPointer, MutPointer};
 use crate::simd::{Isa, Kernel, Simd};
@@ -88,6 +92,11 @@ impl Dense {
         if self.batch * self.inputs * self.outputs < WORTH_SPLITTING { 1 } else { team::threads() }
     }
 
+    /// Whether the examples are more of the data than the weights.
+    fn has_many_examples(&self) -> bool {
+        self.batch > self.inputs.max(self.outputs)
+    }
+
     /// The rows of a part: whole blocks of their transpose's panels.
     fn rows(&self, isa: Isa, part: usize, parts: usize) -> Range<usize> {
         let width = 2 * isa.lanes();
@@ -115,7 +124,7 @@ impl Dense {
         assert_eq!(x.len(), batch * inputs, "x is [N, In]");
         assert_eq!(y.len(), batch * outputs, "y is [N, Out]");
         let (isa, parts) = (Isa::current(), self.parts());
-        if parts == 1 {
+        if parts == 1 || self.has_many_examples() {
             let panels = self.panels(isa, weights, bias);
             return product(&panels, Layout::matrix(batch, inputs, inputs, 1), x, activation, y);
         }
@@ -161,12 +170,15 @@ impl Dense {
             elementwise::zip(Gradient(activation), y, dy, &mut through);
             &through
         };
-        if let Some(db) = db {
-            assert_eq!(db.len(), outputs, "db is [Out]");
-            db.fill(0.);
-            crate::conv::add_rows(isa, dz, db);
-        }
         assert!(dx.as_ref().is_none_or(|dx| dx.len() == x.len()), "dx is as long as x");
+        assert!(db.as_ref().is_none_or(|db| db.len() == outputs), "db is [Out]");
+        if self.has_many_examples() {
+            return self.backward_by_examples(isa, DenseGradient { x, weights, y, dy: dz, dx, dw, db });
+        }
+        if let Some(db) = db {
+            db.fill(0.);
+            add_rows(isa, dz, db);
+        }
         let (dw, dx) = (MutPointer::new(dw), dx.map(MutPointer::new));
         let parts = self.parts();
         team::run(parts, |part| {
@@ -187,6 +199,50 @@ impl Dense {
                 unsafe { product.run(0..batch, 0..transposed.blocks(), dx.at(rows.start), inputs) };
             }
         });
+    }
+
+    /// The gradients of a layer without activation, whose examples are split over the team.
+    fn backward_by_examples(&self, isa: Isa, gradient: DenseGradient) {
+        let Self { batch, inputs, outputs, .. } = *self;
+        let DenseGradient { x, weights, dy, dx, dw, db, .. } = gradient;
+        let dx = dx.map(|dx| {
+            let transposed = Panels::from_channels(isa, weights, inputs, outputs, None);
+            (MutPointer::new(dx), transposed)
+        });
+        // Inputs and their gradients; output gradients and their copies.
+        let strip = strip(2 * inputs + 2 * outputs);
+        let (parts, sums_len) = (self.parts(), (inputs + 1) * outputs);
+        let mut sums = AlignedBuffer::zeroed(parts * sums_len);
+        let all_sums = MutPointer::new(&mut sums);
+        team::run(parts, |part| {
+            // SAFETY: each part has its own sums.
+            let (dw, db) =
+                unsafe { all_sums.slice(part * sums_len, sums_len) }.split_at_mut(inputs * outputs);
+            let examples = team::part_of(batch, part, parts);
+            for first in examples.clone().step_by(strip) {
+                let count = strip.min(examples.end - first);
+                let x = &x[first * inputs..][..count * inputs];
+                let dy = &dy[first * outputs..][..count * outputs];
+                add_rows(isa, dy, db);
+                let gradients = Panels::from_rows(isa, dy, outputs, count, None, |example| example * outputs);
+                multiply_add(&gradients, Layout::matrix(inputs, 1, count, inputs), x, dw, outputs);
+                if let Some((dx, transposed)) = &dx {
+                    let layout = Layout::matrix(count, outputs, outputs, 1);
+                    // SAFETY: each example belongs to one part.
+                    let dx = unsafe { dx.slice(first * inputs, count * inputs) };
+                    multiply(transposed, layout, dy, dx, inputs);
+                }
+            }
+        });
+        let (first, others) = sums.split_at_mut(sums_len);
+        for part in others.chunks_exact(sums_len) {
+            elementwise::accumulate(isa, part, first);
+        }
+        let (sum_of_dw, sum_of_db) = first.split_at(inputs * outputs);
+        dw.copy_from_slice(sum_of_dw);
+        if let Some(db) = db {
+            db.copy_from_slice(sum_of_db);
+        }
     }
 
     /// `dw = xᵀ · dz`, `[In, Out]`: of [`Dense::backward`] the gradient with respect to the weights alone, where `dz`
@@ -245,20 +301,25 @@ impl<'a> Product<'a> {
     /// # Safety
     /// All of them can be written there, and nobody else accesses them.
     unsafe fn run(&self, rows: Range<usize>, blocks: Range<usize>, output: *mut f32, output_step: usize) {
-        self.panels.isa().run(Tiles {
-            layout: self.layout,
-            unit: Unit::Pixel,
-            input: self.a.at(0),
-            first_unit: rows.start,
-            units: rows.len(),
-            panels: self.panels,
-            blocks,
-            activation: self.activation,
-            output,
-            output_step,
-            adds: false,
-            index: std::ptr::null_mut(),
-        });
+        // A strip of rows is still in the cache for the next block. Columns lie across the whole matrix.
+        let strip = if self.layout.run_step == 1 { strip(self.layout.run) } else { rows.len().max(1) };
+        for first in rows.clone().step_by(strip) {
+            self.panels.isa().run(Tiles {
+                layout: self.layout,
+                unit: Unit::Pixel,
+                input: self.a.at(0),
+                first_unit: first,
+                units: strip.min(rows.end - first),
+                panels: self.panels,
+                blocks: blocks.clone(),
+                activation: self.activation,
+                // SAFETY: as this function's contract.
+                output: unsafe { output.add((first - rows.start) * output_step) },
+                output_step,
+                adds: false,
+                index: std::ptr::null_mut(),
+            });
+        }
     }
 }
 

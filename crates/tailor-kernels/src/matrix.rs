@@ -4,6 +4,21 @@ use crate::activation::Activation;
 use crate::panels::Panels;
 use crate::tile::{Layout, Tiles, Unit};
 
+/// Bytes of the rows that are gone through at a time: a share of the second-level cache.
+const STRIP_BYTES: usize = 384 << 10;
+
+/// The least rows of a strip, so that sums are not read and written for few products.
+const LEAST: usize = 72;
+
+/// The units of a tile, or of two.
+const TILE: usize = 12;
+
+/// Rows that are gone through at a time, where each takes so many floats, so that they are in the cache when they are read
+/// again.
+pub(crate) fn strip(floats: usize) -> usize {
+    (STRIP_BYTES / (floats.max(1) * size_of::<f32>())).max(LEAST).next_multiple_of(TILE)
+}
+
 /// `c [rows, channels] = a [rows, reduction] · panels`, with `a` laid out as `layout` says and rows of `c` `step` floats
 /// apart.
 pub(crate) fn multiply(panels: &Panels, layout: Layout, a: &[f32], c: &mut [f32], step: usize) {

@@ -74,6 +74,14 @@ fn dense_layers_of_the_reference_systems() {
     }
 }
 
+/// As of tokens: several strips for each thread, and one that is cut off.
+#[test]
+fn dense_layers_of_many_examples() {
+    for (batch, inputs, outputs) in [(500, 300, 80), (400, 80, 330), (650, 40, 600)] {
+        check_dense(Dense { batch, inputs, outputs, activation: Activation::Identity }, 1);
+    }
+}
+
 proptest! {
 
     #[test]

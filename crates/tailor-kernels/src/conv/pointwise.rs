@@ -6,25 +6,16 @@ use super::Convolution;
 use super::backward::{Operands, OutputGradient, Scratch, add_rows, parts};
 use crate::buffer::AlignedBuffer;
 use crate::elementwise;
-use crate::matrix::{multiply, multiply_add};
+use crate::matrix::{self, multiply, multiply_add};
 use crate::panels::Panels;
 use crate::pointer::MutPointer;
 use crate::team;
 use crate::tile::Layout;
 
-/// Bytes of a strip's inputs and output gradients, copies and input gradients included: a share of the second level.
-const STRIP_BYTES: usize = 384 << 10;
-
-/// The least pixels of a strip, so that sums are not read and written for few products.
-const LEAST: usize = 72;
-
-/// The units of a tile, or of two.
-const TILE: usize = 12;
-
 /// Pixels that are gone through at a time, so that what is computed of them is in the cache when the next step reads it.
 pub(super) fn strip(conv: &Convolution) -> usize {
-    let floats = 3 * conv.in_channels + 2 * conv.out_channels;
-    (STRIP_BYTES / (floats * size_of::<f32>())).max(LEAST).next_multiple_of(TILE)
+    // Inputs, their copies and gradients; output gradients and their copies.
+    matrix::strip(3 * conv.in_channels + 2 * conv.out_channels)
 }
 
 pub(super) fn backward(outputs: OutputGradient, operands: Operands) {

@@ -267,7 +267,8 @@ fn second(before: &Convolution, kernel: usize, groups: usize) -> Convolution {
 
 #[test]
 fn dense_layers() {
-    for (batch, inputs, outputs) in [(64, 784, 256), (5, 31, 10), (1, 100, 33), (17, 16, 48)] {
+    for (batch, inputs, outputs) in [(64, 784, 256), (5, 31, 10), (1, 100, 33), (17, 16, 48), (500, 300, 60)]
+    {
         let layer = Dense { batch, inputs, outputs, activation: Relu };
         everywhere(|edge| {
             let random = |len| Guarded::random(edge, len);
