@@ -29,17 +29,21 @@ pub enum Initialization {
     /// Weights and biases uniform in ±1/√fan_in: the default of PyTorch's layers, `kaiming_uniform_(a=√5)`.
     #[serde(rename = "pytorch")]
     PyTorch,
+    /// Convolutions pass on what they get: filter o is one in the middle of channel o mod C, and zero elsewhere (PyTorch's
+    /// `dirac_`, repeated where there are more filters than channels). Matrices are as by `GlorotUniform`.
+    Dirac,
 }
 
 impl Initialization {
     /// All of them, the default first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::GlorotUniform,
         Self::GlorotNormal,
         Self::HeUniform,
         Self::HeNormal,
         Self::Orthogonal,
         Self::PyTorch,
+        Self::Dirac,
     ];
 }
 
@@ -52,6 +56,7 @@ impl fmt::Display for Initialization {
             Self::HeNormal => "he-normal",
             Self::Orthogonal => "orthogonal",
             Self::PyTorch => "pytorch",
+            Self::Dirac => "dirac",
         })
     }
 }
@@ -69,6 +74,21 @@ impl Initializer {
         Initializer { scheme, random: Pcg64Mcg::seed_from_u64(seed), device: device.clone() }
     }
 
+    /// The filters of a convolution, `[C_out, K, K, C_in / groups]`.
+    pub fn filters(&mut self, shape: [usize; 4], fan_in: usize, fan_out: usize) -> Param<Tensor<4>> {
+        if self.scheme != Initialization::Dirac {
+            return self.weight(shape, fan_in, fan_out);
+        }
+        let [filters, rows, columns, channels] = shape;
+        let window = rows * columns;
+        let mut values = vec![0.0; filters * window * channels];
+        let middle = rows / 2 * columns + columns / 2;
+        for (o, filter) in values.chunks_exact_mut(window * channels).enumerate() {
+            filter[middle * channels + o % channels] = 1.0;
+        }
+        self.parameter(values, shape)
+    }
+
     /// The weights of a layer. The first axis counts outputs or, in a matrix, inputs; what the others count makes no
     /// difference.
     pub fn weight<const D: usize>(
@@ -80,7 +100,9 @@ impl Initializer {
         let count = shape.iter().product();
         let mean_fan = (fan_in + fan_out) as f32 / 2.0;
         let values = match self.scheme {
-            Initialization::GlorotUniform => self.uniform(count, (6.0 / (fan_in + fan_out) as f32).sqrt()),
+            Initialization::GlorotUniform | Initialization::Dirac => {
+                self.uniform(count, (6.0 / (fan_in + fan_out) as f32).sqrt())
+            }
             Initialization::GlorotNormal => self.normal(count, (1.0 / mean_fan).sqrt()),
             Initialization::HeUniform => self.uniform(count, (6.0 / fan_in as f32).sqrt()),
             Initialization::HeNormal => self.normal(count, (2.0 / fan_in as f32).sqrt()),
@@ -244,6 +266,21 @@ mod tests {
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
             assert!(mean.abs() < 4.0 / (length as f64).sqrt() / (values.len() as f64).sqrt(), "{mean}");
         }
+    }
+
+    #[test]
+    fn dirac_filters_pass_on_one_channel_each() {
+        let mut initializer = Initializer::new(Initialization::Dirac, 7, &Device::flex());
+        let values = host_values(initializer.filters([5, 3, 3, 2], 18, 45).val());
+        for (filter, values) in values.chunks_exact(18).enumerate() {
+            // Row 1, column 1 of three by three, two channels each: 8 and 9.
+            let expected: Vec<f32> = (0..18).map(|at| f32::from(u8::from(at == 8 + filter % 2))).collect();
+            assert_eq!(values, expected, "filter {filter}");
+        }
+        assert_eq!(
+            weights(Initialization::Dirac, [300, 40], [300, 40]),
+            weights(Initialization::GlorotUniform, [300, 40], [300, 40])
+        );
     }
 
     #[test]

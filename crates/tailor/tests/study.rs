@@ -13,12 +13,12 @@ fn a_study_trains_every_variant_once_and_says_in_words_what_came_of_it() {
     for part in ["Batch norm\n", "Initialization\n", "he-normal instead of glorot-uniform", "page: study/"] {
         assert!(first.out.contains(part), "{part:?} is not in: {}", first.out);
     }
-    assert!(first.err.contains("18/18"), "{}", first.err);
+    assert!(first.err.contains("20/20"), "{}", first.err);
     let csv = String::from_utf8(bench.read("study/convergence.csv")).unwrap();
-    // Nine variants, two seeds, two epochs, and the heading.
-    assert_eq!(csv.lines().count(), 9 * 2 * 2 + 1);
+    // Ten variants, two seeds, two epochs, and the heading.
+    assert_eq!(csv.lines().count(), 10 * 2 * 2 + 1);
     let page = String::from_utf8(bench.read("study/convergence.html")).unwrap();
-    assert_eq!(page.matches("<svg").count(), 3 * 2 + 4 + 4 + 6, "plots and samples of lines");
+    assert_eq!(page.matches("<svg").count(), 3 * 2 + 4 + 4 + 7, "plots and samples of lines");
     assert!(!page.contains("https://") && !page.contains("<script"));
 
     // A part of it is lost: only that is trained again, to the same bits.

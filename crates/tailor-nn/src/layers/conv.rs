@@ -41,7 +41,7 @@ impl Conv {
         let channels = input.channels() / groups;
         let (fan_in, fan_out) = (window * channels, window * filters / groups);
         Conv {
-            weight: initializer.weight([filters, kernel, kernel, channels], fan_in, fan_out),
+            weight: initializer.filters([filters, kernel, kernel, channels], fan_in, fan_out),
             bias: bias.then(|| initializer.bias(filters, fan_in)),
             stride,
             groups,

@@ -28,7 +28,7 @@ pub enum Command {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  tailor study convergence                                nine ways, three seeds, ten epochs each
+  tailor study convergence                                ten ways, three seeds, ten epochs each
   tailor study convergence cnn-32-64 --epochs 5 --seeds 1,2
   tailor study convergence mine.toml --data photos/ --output study/
 
