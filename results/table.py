@@ -36,8 +36,12 @@ def training_seconds(epochs):
 def processor(run):
     """On which it ran: of AMD's the generation; before that was noted, it was a Zen 4."""
     note = run / "processor.txt"
-    name = note.read_text().strip() if note.exists() else "AMD EPYC, family 25"
-    return next((zen for family, zen in [("AMD EPYC, family 26", "Zen 5"), ("AMD EPYC, family 25", "Zen 4")] if name.startswith(family)), name)
+    if not note.exists():
+        return "Zen 4"
+    name = note.read_text().strip()
+    number = re.fullmatch(r"AMD EPYC.*, family (\d+), model (\d+)", name)
+    family, model = map(int, number.groups()) if number else (0, 0)
+    return {26: "Zen 5", 25: "Zen 3" if model < 16 else "Zen 4"}.get(family, name)
 
 
 print("| recipe | parameters | reported, % | test accuracy, % | loss | macro precision | recall | F1 | seeds | epochs | training | images/s | on |")
