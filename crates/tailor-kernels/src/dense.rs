@@ -20,8 +20,7 @@ use std::ops::Range;
 
 use crate::activation::{Activation, Gradient};
 use crate::buffer::AlignedBuffer;
-use crate::conv::add_rows;
-use crate::elementwise;
+use crate::elementwise::{self, add_rows};
 use crate::matrix::{multiply, multiply_add, strip};
 use crate::panels::Panels;
 use crate::pointer::{ConstPointer, MutPointer};
@@ -234,11 +233,8 @@ impl Dense {
                 }
             }
         });
-        let (first, others) = sums.split_at_mut(sums_len);
-        for part in others.chunks_exact(sums_len) {
-            elementwise::accumulate(isa, part, first);
-        }
-        let (sum_of_dw, sum_of_db) = first.split_at(inputs * outputs);
+        let (sum_of_dw, sum_of_db) =
+            elementwise::sum_rows(isa, &mut sums, sums_len).split_at(inputs * outputs);
         dw.copy_from_slice(sum_of_dw);
         if let Some(db) = db {
             db.copy_from_slice(sum_of_db);

@@ -127,3 +127,17 @@ pub(crate) fn accumulate(isa: Isa, part: &[f32], sum: &mut [f32]) {
     // SAFETY: both have the same length.
     unsafe { zip_raw(isa, Sum, part.as_ptr(), to, to, sum.len()) }
 }
+
+/// `sums[c] += Σ rows[r][c]`, on this thread: the gradient of a bias.
+pub(crate) fn add_rows(isa: Isa, rows: &[f32], sums: &mut [f32]) {
+    for row in rows.chunks_exact(sums.len()) {
+        accumulate(isa, row, sums);
+    }
+}
+
+/// The sum of all rows of `[rows, len]`, in place of the first, on this thread: of what the parts of a team have summed up.
+pub(crate) fn sum_rows(isa: Isa, rows: &mut [f32], len: usize) -> &[f32] {
+    let (first, others) = rows.split_at_mut(len);
+    add_rows(isa, others, first);
+    first
+}

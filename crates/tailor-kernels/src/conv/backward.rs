@@ -303,10 +303,3 @@ fn spread_windows(dy: &[f32], index: &[u8], [rows, columns, channels]: [usize; 3
         }
     }
 }
-
-/// `sums[c] += Σ rows[r][c]`: the gradient of a bias.
-pub(crate) fn add_rows(isa: Isa, rows: &[f32], sums: &mut [f32]) {
-    for row in rows.chunks_exact(sums.len()) {
-        elementwise::accumulate(isa, row, sums);
-    }
-}

@@ -86,11 +86,7 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
             });
         }
     });
-    let (first, others) = sums.split_at_mut(sums_len);
-    for part in others.chunks_exact(sums_len) {
-        elementwise::accumulate(isa, part, first);
-    }
-    let (dw, db) = first.split_at(taps * channels);
+    let (dw, db) = elementwise::sum_rows(isa, &mut sums, sums_len).split_at(taps * channels);
     if let Some(to) = operands.dw {
         for (tap, dw) in dw.chunks_exact(channels).enumerate() {
             for (channel, &dw) in dw.iter().enumerate() {

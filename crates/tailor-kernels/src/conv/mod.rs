@@ -37,7 +37,6 @@ mod window;
 mod winograd;
 
 pub use activated::{ActivatedBlock, ActivatedGradient, Stage, StageGradient, StageSaved};
-pub(crate) use backward::add_rows;
 pub use chain::ConvChain;
 pub use normalised::{NormBlock, NormBlockGradient, NormSaved};
 

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::Convolution;
-use super::backward::{Operands, OutputGradient, Scratch, add_rows, parts};
+use super::backward::{Operands, OutputGradient, Scratch, parts};
 use crate::buffer::AlignedBuffer;
-use crate::elementwise;
+use crate::elementwise::{self, add_rows};
 use crate::matrix::{self, multiply, multiply_add};
 use crate::panels::Panels;
 use crate::pointer::MutPointer;
@@ -73,11 +73,7 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
             }
         }
     });
-    let (first, others) = sums.split_at_mut(sums_len);
-    for part in others.chunks_exact(sums_len) {
-        elementwise::accumulate(isa, part, first);
-    }
-    let (sum_of_dw, sum_of_db) = first.split_at(weights_len);
+    let (sum_of_dw, sum_of_db) = elementwise::sum_rows(isa, &mut sums, sums_len).split_at(weights_len);
     if let Some(dw) = operands.dw {
         dw.copy_from_slice(sum_of_dw);
     }

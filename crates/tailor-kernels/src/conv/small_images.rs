@@ -8,12 +8,13 @@
 
 use std::ops::Range;
 
-use super::backward::{Operands, OutputGradient, Scratch, add_rows};
+use super::backward::{Operands, OutputGradient, Scratch};
 use super::inputs::Inputs;
 use super::turned::Turned;
 use super::{ConvBlock, Convolution};
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
+use crate::elementwise::add_rows;
 use crate::matrix::multiply;
 use crate::panels::Panels;
 use crate::pointer::MutPointer;

@@ -74,12 +74,10 @@ impl LayerNorm<'_> {
             let (dgamma, dbeta) = sums.split_at_mut(channels);
             isa.run(Backward { norm: *self, x: &x[values.clone()], dy: &dy[values], dx, dgamma, dbeta });
         });
-        let (first, others) = sums.split_at_mut(2 * channels);
-        for part in others.chunks_exact(2 * channels) {
-            elementwise::accumulate(isa, part, first);
-        }
-        dgamma.copy_from_slice(&first[..channels]);
-        dbeta.copy_from_slice(&first[channels..]);
+        let (sum_of_dgamma, sum_of_dbeta) =
+            elementwise::sum_rows(isa, &mut sums, 2 * channels).split_at(channels);
+        dgamma.copy_from_slice(sum_of_dgamma);
+        dbeta.copy_from_slice(sum_of_dbeta);
     }
 }
 

@@ -10,11 +10,11 @@ mod weight_gradient;
 use std::ops::Range;
 
 use super::Convolution;
-use super::backward::{Operands, OutputGradient, Scratch, add_rows, parts};
+use super::backward::{Operands, OutputGradient, Scratch, parts};
 use super::rows::RowBuffer;
 use crate::activation::Activation;
 use crate::buffer::AlignedBuffer;
-use crate::elementwise;
+use crate::elementwise::{self, add_rows};
 use crate::pointer::MutPointer;
 use crate::simd::Isa;
 use crate::team;
@@ -216,11 +216,7 @@ pub(super) fn backward(outputs: OutputGradient, operands: Operands) {
             }
         }
     });
-    let (first, others) = sums.split_at_mut(sums_len);
-    for part in others.chunks_exact(sums_len) {
-        elementwise::accumulate(isa, part, first);
-    }
-    let (dw, db) = first.split_at(weights.len());
+    let (dw, db) = elementwise::sum_rows(isa, &mut sums, sums_len).split_at(weights.len());
     if let Some(to) = operands.dw {
         let taps = weights.len() / channels;
         for (tap, row) in dw.chunks_exact(channels).enumerate() {
